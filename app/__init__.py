@@ -1,0 +1,1 @@
+"""The example app: what a project that uses bgjob looks like."""

@@ -1,0 +1,1 @@
+"""The command line: what `background_runner.py` understands."""

@@ -1,0 +1,113 @@
+"""`--dry-run`: what would run, in order, and why the other jobs would not."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+
+from bgjob import approval, clock
+from bgjob.console import ago, shown
+from bgjob.errors import BgjobError, NotApprovedError
+from bgjob.runner import FINE
+from bgjob.store.connection import Database
+from bgjob.store.jobs import JobStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.config import Config
+    from bgjob.job import Job
+
+
+class WrongTimeError(BgjobError):
+    """The text after --at is no time, or could be read in more than one way."""
+
+
+def dry_run(config: Config, at: str | None) -> int:
+    """Print the jobs that a tick would run at the time `at` (now if None), then those it would not; return FINE."""
+    now = clock.now()
+    instant = read_time(at, now) if at is not None else now
+    try:
+        database = Database(config.database, read_only=True)
+    except BgjobError as error:
+        if "no table" not in str(error) and "unable to open" not in str(error):
+            raise
+        _say("no job was ever queued: there is no database yet")
+        return FINE
+    try:
+        _show(config, JobStore(database), instant, now)
+    finally:
+        database.close()
+    return FINE
+
+
+def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetime) -> None:
+    when = "now" if instant == now else f"at {clock.to_text(instant)[:19]} UTC"
+    place = 0
+    for place, (job, _) in enumerate(store.due_at(instant), 1):
+        if place == 1:
+            _say(f"would run {when}, in this order:")
+        _say(f"  {place}. {_named(job)}{_refusal(config, job)}")
+    if place == 0:
+        _say(f"nothing would run {when}")
+    for waiting, (job, available_at) in enumerate(store.not_due_at(instant)):
+        if waiting == 0:
+            _say("would not run:")
+        until = available_at or ""
+        why = f"retry {job.retry_count}" if job.retry_count else "delayed"
+        seconds = (clock.from_text(until) - instant).total_seconds()
+        _say(f"  {_named(job)}: due in {ago(seconds)} ({why} until {until[:19]} UTC)")
+    for job in store.held_by_others(0):
+        _say(f"  {_named(job)}: is being run")
+
+
+def _named(job: Job) -> str:
+    return shown(f"job {job.id} {job.job_class}.{job.method} priority {job.priority}")
+
+
+def _refusal(config: Config, job: Job) -> str:
+    try:
+        approval.approve(config, job.job_class, job.method)
+    except NotApprovedError as error:
+        return shown(f" -- would fail: {error}")
+    return ""
+
+
+def read_time(text: str, now: dt.datetime) -> dt.datetime:
+    """Return the instant that a person wrote: ISO 8601, else what python-dateutil reads in one way only.
+
+    A time without a zone is local time. Raises WrongTimeError for a text that is no time or that could mean several.
+    """
+    try:
+        return _aware(dt.datetime.fromisoformat(text.strip()))
+    except ValueError:
+        pass
+    from dateutil import parser as dateutil_parser
+
+    # A field that the text leaves out is filled from the default; read with two defaults, it shows.
+    try:
+        readings = [
+            dateutil_parser.parse(text, default=dt.datetime(year, month, day), dayfirst=first)  # noqa: DTZ001  # made aware below
+            for year, month, day in ((2001, 1, 2), (2004, 12, 31))
+            for first in (False, True)
+        ]
+    except (ValueError, OverflowError, TypeError):
+        message = f"{shown(text)!r} is no time; write it like {clock.to_text(now)[:16]} or 2026-12-31T08:00+01:00"
+        raise WrongTimeError(message) from None
+    if len(set(readings)) > 1:
+        message = (
+            f"{shown(text)!r} can be read in more than one way; write year, month and day, "
+            f"like {clock.to_text(now)[:16]}"
+        )
+        raise WrongTimeError(message)
+    return _aware(readings[0])
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    try:
+        return moment.astimezone(dt.UTC)
+    except (OverflowError, ValueError):
+        return moment.replace(tzinfo=dt.UTC)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

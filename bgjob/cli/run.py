@@ -1,0 +1,174 @@
+"""`background_runner.py`: one tick, and the ways to look at it or steer it by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import traceback
+
+from bgjob import clock, config, memo, wake
+from bgjob.console import Console, since
+from bgjob.errors import BgjobError, ConfigError, LockError, StoreError
+from bgjob.life import NEXT_IN_LINE, LifeFile
+from bgjob.lock import QueueLock
+from bgjob.logs import Logs
+from bgjob.runner import CONFIG_WRONG, FINE, OUR_BUG, STORE_UNUSABLE, Runner
+from bgjob.store.connection import Database
+from bgjob.store.jobs import JobStore
+from bgjob.store.runners import RunnerStore
+from bgjob.store.upkeep import Upkeep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.config import Config
+    from bgjob.store.runners import RunnerRow
+
+A_JOB_FAILED = 1
+
+# A runner that is still at work after the next tick has come gives way to it, so that newer code on the disk is used.
+OLD_AFTER = dt.timedelta(seconds=60)
+_SECONDS_IN_LINE = 2.0
+
+
+class Options:
+    """What the command line asked for."""
+
+    def __init__(self) -> None:
+        """Ask for a plain tick."""
+        self.config: str | None = None
+        self.check = False
+        self.dry_run = False
+        self.at: str | None = None
+        self.job: int | None = None
+        self.in_process = False
+        self.loop = False
+        self.workers: int | None = None
+        self.linger: float | None = None
+        self.verbose = False
+        self.quiet = False
+        self.exit_code = False
+
+
+def main(arguments: list[str], *, config_path: str, script: str) -> int:
+    """Do what the command line asks for and return the exit code; no traceback of ours reaches the user."""
+    options = Options()
+    if arguments:
+        from bgjob.cli.arguments import parse  # argparse costs 10 ms that a plain tick need not pay
+
+        parse(arguments, options)
+    console = Console(quiet=options.quiet, verbose=options.verbose)
+    try:
+        return _dispatch(options, options.config or config_path, script, console)
+    except ConfigError as error:
+        console.warn(str(error))
+        return CONFIG_WRONG
+    except (StoreError, LockError) as error:
+        console.warn(str(error))
+        return STORE_UNUSABLE
+    except BgjobError as error:
+        console.warn(str(error))
+        return A_JOB_FAILED
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001  # the outermost edge: a bug of ours must read as one
+        console.warn(f"this is a bug in bgjob, please report it:\n{traceback.format_exc()}")
+        return OUR_BUG
+
+
+def _dispatch(options: Options, config_path: str, script: str, console: Console) -> int:
+    if options.loop:
+        from bgjob.cli.loop import loop
+
+        return loop(script, options)
+    settings = _overridden(config.read_config(config_path), options)
+    for warning in settings.warnings:
+        console.say(warning)
+    if options.check:
+        from bgjob.cli.check import check
+
+        return check(settings)
+    if options.dry_run:
+        from bgjob.cli.dry_run import dry_run
+
+        return dry_run(settings, options.at)
+    return tick(settings, options, console)
+
+
+def _overridden(settings: Config, options: Options) -> Config:
+    if options.workers is not None:
+        settings = settings.but(workers=options.workers)
+    if options.linger is not None:
+        settings = settings.but(linger=options.linger)
+    return settings
+
+
+def tick(settings: Config, options: Options, console: Console) -> int:
+    """Run one tick in full and return its exit code."""
+    database = Database(settings.database)
+    with database.errors_explained():
+        try:
+            memo.write(settings.path, settings.content, database=database.path, always_start=settings.linger > 0)
+            memo.leave_sign_of_life(database.path)
+            wanted = _is_runner_wanted(settings, database, only=options.job)
+            newest = RunnerStore(database).newest()
+        finally:
+            database.close()
+        if not wanted:
+            console.say("  nothing is due")
+            return FINE
+        lock, life = QueueLock(f"{database.path}.lock"), LifeFile(f"{database.path}.life")
+        if not _take_or_line_up(lock, life, newest, database.path):
+            _tell_who_works(console, newest, wanted=options.job)
+            return FINE
+        try:
+            logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
+            runner = Runner(settings, lock=lock, life=life, logs=logs, console=console, verbose=options.verbose)
+            ended = runner.run(only=options.job, in_process=options.in_process)
+        finally:
+            lock.give_back()
+    return A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended
+
+
+def _is_runner_wanted(settings: Config, database: Database, *, only: int | None) -> bool:
+    store = JobStore(database)
+    if only is not None:
+        _refuse_unless_pending(store, only)
+        return True
+    now = clock.now()
+    return settings.linger > 0 or store.is_anything_to_do(now) or Upkeep(database, keep=settings.keep).is_due(now)
+
+
+def _refuse_unless_pending(store: JobStore, job_id: int) -> None:
+    status = store.status_of(job_id)
+    if status is None:
+        raise BgjobError(f"there is no job {job_id} in {store.database.path}")
+    if status != "pending":
+        raise BgjobError(f"job {job_id} is {status}; only a pending job can be run")
+
+
+def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, path: str) -> bool:
+    """Take the queue lock; if a runner that lingers or is old has it, ask for it as the next in line."""
+    if lock.take():
+        return True
+    if newest is None or not (newest.lingers or clock.now() - clock.from_text(newest.started) >= OLD_AFTER):
+        return False
+    if not life.hold(NEXT_IN_LINE):
+        return False
+    wake.ping(path)
+    until = clock.monotonic() + _SECONDS_IN_LINE
+    while clock.monotonic() < until:
+        if lock.take():
+            return True
+        time.sleep(0.005)
+    life.free(NEXT_IN_LINE)
+    return False
+
+
+def _tell_who_works(console: Console, newest: RunnerRow | None, *, wanted: int | None) -> None:
+    who = "another process"
+    if newest and not newest.ended:
+        who = f"process {newest.pid}, since {since(newest.started, clock.now())}"
+    if wanted is not None:
+        console.warn(f"another runner is at work ({who}), so job {wanted} was not started; try again when it has ended")
+    else:
+        console.say(f"  another runner is at work: {who}")

@@ -1,0 +1,113 @@
+"""What a person at a terminal sees of a tick; under cron, where every byte becomes a mail, only what needs one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from bgjob import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from bgjob.job import Job
+
+_COLOURS = {"DONE": "32", "RETRY": "33", "FAIL": "31", "BACK": "33"}
+_NARROWEST = 60
+
+
+class Console:
+    """The runner's standard output and error, still at hand after a worker's own were turned into a pipe."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        """Speak on a terminal or when `verbose`; say nothing but what a person must know otherwise."""
+        self._out = _copy_of(1)
+        self._err = _copy_of(2)
+        terminal = os.isatty(self._out)
+        self.is_terminal = terminal and not quiet
+        self.speaks = (terminal or verbose) and not quiet
+        self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._width = max(shutil.get_terminal_size((100, 24)).columns if terminal else 100, _NARROWEST)
+
+    @property
+    def files(self) -> set[int]:
+        """The descriptors that must stay open for the console to speak."""
+        return {self._out, self._err}
+
+    def job(self, job: Job, now: dt.datetime, *, word: str, duration: float) -> None:
+        """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY or FAIL."""
+        if not self.speaks:
+            return
+        time = f"{now.astimezone():%H:%M:%S}"
+        name = shown(f"{job.job_class}.{job.method}")
+        end = f"{_spoken(duration)} "
+        room = self._width - len(time) - len(end) - len(word) - 6
+        if len(name) > room:
+            name = "…" + name[1 - room :]
+        dots = "." * max(self._width - len(time) - len(name) - len(end) - len(word) - 5, 1)
+        self.say(f"  {self._dim(time)} {name} {self._dim(dots)} {end}{self._coloured(word, _COLOURS[word])}")
+
+    def summary(self, counts: dict[str, int], *, duration: float) -> None:
+        """Tell in one line what the tick did."""
+        if self.speaks:
+            told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was due"
+            self.say(f"  {told} in {_spoken(duration)}")
+
+    def say(self, text: str) -> None:
+        """Write a line to standard output, if we speak at all."""
+        if self.speaks:
+            _write(self._out, text)
+
+    def warn(self, text: str) -> None:
+        """Write a line that a person must see to standard error."""
+        _write(self._err, "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines()))
+
+    def _dim(self, text: str) -> str:
+        return self._coloured(text, "90")
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
+
+
+def shown(text: str) -> str:
+    """Return `text` with everything escaped that could move a cursor or change a colour."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def ago(seconds: float) -> str:
+    """Return a span in words short enough for a line, such as `4 min 10 s`."""
+    whole = max(int(seconds), 0)
+    for size, name, smaller, less in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name} {rest} {less}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def since(then: str | None, now: dt.datetime) -> str:
+    """Return how long ago the database's instant `then` was, in words."""
+    if not then:
+        return "a while"
+    return ago((now - clock.from_text(then)).total_seconds())
+
+
+def _spoken(duration: float) -> str:
+    if duration < 1:
+        return f"{duration * 1000:.2f}ms"
+    return f"{duration:.2f}s" if duration < 60 else ago(duration)  # noqa: PLR2004  # a minute
+
+
+def _copy_of(stream: int) -> int:
+    copy = os.dup(stream)
+    os.set_inheritable(copy, False)  # noqa: FBT003  # the name says it
+    return copy
+
+
+def _write(stream: int, text: str) -> None:
+    # A closed pipe or a full disk behind standard output must not stop the queue.
+    with contextlib.suppress(OSError):
+        os.write(stream, (text + "\n").encode("utf-8", "backslashreplace"))

@@ -1,0 +1,158 @@
+"""The crew: the worker processes of one runner. Forking, waking, watching the clock, and noticing how each one ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from bgjob import clock, process
+from bgjob.output import Capture
+from bgjob.slot import IDLE, STARTING, VERBS, Slot
+from bgjob.worker import Worker, become_child, work_and_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bgjob.config import Config
+    from bgjob.console import Console
+    from bgjob.logs import Logs
+
+SECONDS_FOR_A_GROUP_TO_END = 5.0
+
+
+class Child:
+    """A worker as its runner knows it."""
+
+    def __init__(self, pid: int, slot: Slot, capture: Capture | None, bell: int) -> None:
+        """Remember the process `pid` and what is shared with it; `bell` is our end of the pipe that wakes it."""
+        self.pid = pid
+        self.identity = process.identity(pid)
+        self.slot = slot
+        self.capture = capture
+        self.killed_after: float | None = None
+        self._bell = bell
+
+    def wake(self) -> None:
+        """Let an idle worker look for a job."""
+        self.slot.state = STARTING
+        with contextlib.suppress(OSError):
+            os.write(self._bell, b".")
+
+    def stop(self) -> None:
+        """Ask the worker to finish its job and end; an idle one ends at once."""
+        if not self.slot.must_stop:
+            self.slot.ask_to_stop()
+            with contextlib.suppress(OSError):
+                os.write(self._bell, b".")
+
+    def output(self) -> str:
+        """Return what the worker printed since it began its last job; for a worker that has ended."""
+        if self.capture is None:
+            return ""
+        self.capture.pump()
+        return self.capture.kept()
+
+    def close(self) -> None:
+        """Let go of all that was shared."""
+        if self.capture:
+            self.capture.close()
+        os.close(self._bell)
+        self.slot.close()
+
+
+class Crew:
+    """All workers of this runner."""
+
+    def __init__(self, config: Config, *, logs: Logs, console: Console, verbose: bool) -> None:
+        """Start with nobody; with `verbose` the jobs' output goes where ours goes."""
+        self._config = config
+        self._logs = logs
+        self._console = console
+        self._verbose = verbose
+        self._children: dict[int, Child] = {}
+        self.counts = dict.fromkeys(VERBS, 0)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._children.values()))
+
+    def fork(self, *, runner: int, workers: int, only: int | None, lingers: bool) -> None:
+        """Fork a worker; the caller has no database connection open."""
+        slot, capture = Slot(), None if self._verbose else Capture()
+        ear, bell = os.pipe()
+        runner_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                keep = self._console.files | {ear} | ({capture.writer} if capture else set())
+                become_child(runner_pid, capture, keep=keep)
+                self._logs.forget()
+                worker = Worker(
+                    self._config,
+                    runner=runner,
+                    workers=workers,
+                    slot=slot,
+                    capture=capture,
+                    ear=ear if lingers else None,
+                    logs=self._logs,
+                    console=self._console,
+                )
+                work_and_exit(worker, only)
+            finally:
+                os._exit(1)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # in both processes, so that neither has to wait for the other
+        os.close(ear)
+        os.set_blocking(bell, False)
+        if capture:
+            capture.runner_side()
+        self._children[pid] = Child(pid, slot, capture, bell)
+
+    def idle(self) -> list[Child]:
+        """Return the workers that wait to be woken."""
+        return [child for child in self if child.slot.state == IDLE and not child.slot.must_stop]
+
+    def starting(self) -> int:
+        """Return how many workers are on their way to a claim: they will see what is due by themselves."""
+        return sum(child.slot.state == STARTING and not child.slot.current()[0] for child in self)
+
+    def stop_all(self) -> None:
+        """Ask every worker to finish its job and end."""
+        for child in self:
+            child.stop()
+
+    def next_kill(self) -> float | None:
+        """Return the monotonic instant at which the first running job is to be killed, if any."""
+        return min((kill_at for child in self if (kill_at := child.slot.current()[2])), default=None)
+
+    def kill_overdue(self) -> None:
+        """Kill the process group of every job that has outlived its time-out and the grace after it."""
+        now = clock.monotonic()
+        for child in self:
+            _, since, kill_at = child.slot.current()
+            if kill_at and now >= kill_at and child.killed_after is None:
+                child.killed_after = now - since
+                self.kill(child)
+
+    def kill(self, child: Child) -> None:
+        """Kill a worker and all in its process group; `reap` then finds it."""
+        process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
+
+    def reap(self) -> Iterator[tuple[Child, int]]:
+        """Yield each worker that has ended, with its exit code (negative: the signal); then let go of it."""
+        for child in self:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            del self._children[pid]
+            for verb, count in child.slot.counts().items():
+                self.counts[verb] += count
+            try:
+                yield child, os.waitstatus_to_exitcode(status)
+            finally:
+                child.close()

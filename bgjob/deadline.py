@@ -1,0 +1,39 @@
+"""The time-out of a job, as an exception inside the job's own code; the runner's SIGKILL stands behind it."""
+
+from __future__ import annotations
+
+import signal
+
+from bgjob.errors import JobTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_armed = False
+_seconds = 0.0
+
+
+def start(seconds: float) -> None:
+    """Raise JobTimeout in the main thread after `seconds`, unless `stop` comes first.
+
+    An interval timer of the kernel's, so no clock that someone sets or freezes matters.
+    """
+    global _armed, _seconds  # one for the process, as its SIGALRM is
+    _armed, _seconds = True, seconds
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def stop() -> None:
+    """Take the time-out back: from here on JobTimeout is not raised any more."""
+    global _armed  # noqa: PLW0603  # as above
+    _armed = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def on_alarm(_number: int, _frame: FrameType | None) -> None:
+    """Handle SIGALRM: raise JobTimeout, once, and only while the job's own code runs."""
+    global _armed  # noqa: PLW0603  # as above
+    if _armed:
+        _armed = False
+        raise JobTimeout(f"the job ran longer than its timeout of {_seconds:g} s")

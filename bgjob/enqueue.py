@@ -1,0 +1,246 @@
+"""The door for apps: `run_background_job` checks a job against the approved lists and writes its row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+import threading
+import time
+
+from bgjob import approval, clock, config, wake
+from bgjob import params as params_json
+from bgjob.errors import BgjobError, InvalidJobError
+from bgjob.store.connection import Database, explained
+from bgjob.store.intake import NewJob, enqueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from bgjob.config import Config
+
+LARGEST_PRIORITY = 2**63 - 1
+LONGEST_DELAY = dt.timedelta(days=36_525).total_seconds()  # a hundred years: more is a slip of units
+
+
+def run_background_job(
+    job_class: type | str,
+    method: str = "execute",
+    params: Mapping[str, Any] | list[Any] | tuple[Any, ...] | None = None,
+    priority: int = 0,
+    delay: float | dt.timedelta = 0,
+) -> bool:
+    """Queue one job and return True: its row is then committed and survives kill -9 and power cuts.
+
+    `job_class`: an approved class or its dotted name. `method`: an approved method of it. `params`: a dict becomes
+    keyword arguments, a list or tuple positional ones; JSON values only. `priority`: a whole number of 64 bits with
+    sign, higher runs first. `delay`: seconds (int or float, 0 to a hundred years) or a timedelta before it is due.
+
+    Raises NotApprovedError for a class or method that is not on the lists, InvalidJobError or InvalidParamsError for
+    arguments that can't be queued, ConfigError for a wrong config, StoreError when the database can't be used; all are
+    BgjobError, and then no row was written.
+    """
+    settings = _configs.current()
+    job = _checked(settings, job_class=job_class, method=method, params=params, priority=priority, delay=delay)
+    _intake.enqueue(settings, [job])
+    return True
+
+
+def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any]]) -> bool:
+    """Queue many jobs in one transaction and return True: all of them are committed, or none.
+
+    Each job is a mapping with the arguments of `run_background_job` by name, or a tuple or list of them in order.
+    Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
+    """
+    settings = _configs.current()
+    checked = []
+    for index, job in enumerate(jobs):
+        try:
+            checked.append(_checked(settings, **_arguments(job)))
+        except BgjobError as error:
+            error.args = (f"jobs[{index}]: {error}", *error.args[1:])
+            raise
+    if checked:
+        _intake.enqueue(settings, checked)
+    return True
+
+
+_NAMES = ("job_class", "method", "params", "priority", "delay")
+
+
+def _arguments(job: object) -> dict[str, Any]:
+    if isinstance(job, (tuple, list)) and 1 <= len(job) <= len(_NAMES):
+        given = dict(zip(_NAMES, job, strict=False))
+    elif isinstance(job, (str, type)):
+        given = {"job_class": job}
+    elif isinstance(job, dict) and "job_class" in job and all(name in _NAMES for name in job):
+        given = dict(job)
+    else:
+        message = (
+            "a job must be a mapping with job_class and any of method, params, priority, delay, or a tuple of these "
+            f"in order; this is {type(job).__name__}"
+        )
+        if isinstance(job, dict):
+            message += f" with the keys {', '.join(ascii(key)[:40] for key in list(job)[:10])}"
+        raise InvalidJobError(message)
+    return {"method": "execute", "params": None, "priority": 0, "delay": 0, **given}
+
+
+def _checked(
+    settings: Config, *, job_class: object, method: object, params: object, priority: object, delay: object
+) -> NewJob:
+    name = approval.approved_name(settings, job_class)
+    if type(method) is not str:
+        message = f"method must be the name of a method as text, such as 'execute', not {type(method).__name__}"
+        raise InvalidJobError(message)
+    approval.approve(settings, name, method)
+    return NewJob(
+        name,
+        method,
+        params_json.encode(params, limit=settings.max_params_size),
+        _checked_priority(priority),
+        _checked_delay(delay),
+    )
+
+
+def _checked_priority(priority: object) -> int:
+    if type(priority) is not int:
+        message = f"priority must be a whole number, not {type(priority).__name__}"
+        raise InvalidJobError(message)
+    if not -LARGEST_PRIORITY - 1 <= priority <= LARGEST_PRIORITY:
+        message = "priority must fit into 64 bits (-2**63 to 2**63 - 1)"
+        raise InvalidJobError(message)
+    return priority
+
+
+def _checked_delay(delay: object) -> float:
+    if isinstance(delay, dt.timedelta):
+        seconds = delay.total_seconds()
+    elif type(delay) is int or type(delay) is float:
+        seconds = delay
+    else:
+        message = f"delay must be seconds (int or float) or a timedelta, not {type(delay).__name__}"
+        raise InvalidJobError(message)
+    if math.isnan(seconds) if type(seconds) is float else False:
+        message = "delay is NaN, not a number of seconds"
+        raise InvalidJobError(message)
+    if seconds < 0:
+        message = "delay must not be negative; 0 means at once"
+        raise InvalidJobError(message)
+    if seconds > LONGEST_DELAY:
+        message = "delay must be at most a hundred years (3,155,760,000 seconds); it is given in seconds"
+        raise InvalidJobError(message)
+    return seconds
+
+
+class _Configs:
+    """The config in force for this process: read once, and again when its file has changed."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[str | None, str | None] | None = None
+        self._path = ""
+        self._stamp: tuple[int, int, int] | None = None
+        self._config: Config | None = None
+
+    def current(self) -> Config:
+        asked = os.environ.get("BGJOB_CONFIG"), _working_directory()
+        path = self._path if asked == self._asked else config.find_config()
+        stamp = _stamp(path)
+        if stamp is None and asked == self._asked:
+            path = config.find_config()
+            stamp = _stamp(path)
+        settings = self._config
+        if settings is None or stamp is None or (path, stamp) != (self._path, self._stamp):
+            settings = config.read_config(path)
+            # A file that was written a moment ago may change again within one step of the file system's clock.
+            fresh = stamp is None or time.time_ns() - stamp[0] < _CLOCK_STEP_NS  # noqa: TID251  # compared with a file's time
+            self._asked, self._path, self._stamp, self._config = asked, path, None if fresh else stamp, settings
+        return settings
+
+
+_CLOCK_STEP_NS = 50_000_000
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+class _Intake:
+    """The one connection of this process for queueing, shared by its threads and closed around every fork.
+
+    An SQLite connection that lives on in a forked child can tear committed transactions, so a fork finds none open.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._database: Database | None = None
+        self._key: tuple[str, str] | None = None
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def enqueue(self, settings: Config, jobs: list[NewJob]) -> None:
+        with self._lock:
+            database = self._current(settings)
+            enqueue(database, jobs, clock.now())
+        wake.ping(database.path)
+
+    def _current(self, settings: Config) -> Database:
+        key = settings.database, settings.durability
+        database = self._database
+        if database is not None and (key != self._key or not _is_the_file(database)):
+            self._close()
+            database = None
+        if database is None:
+            try:
+                database = Database(settings.database, durability=settings.durability)
+            except OSError as error:
+                raise explained(error, settings.database) from error
+            self._database, self._key = database, key
+        return database
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        self._close()
+
+    def _in_parent(self) -> None:
+        self._lock.release()
+
+    def _in_child(self) -> None:
+        self._lock = threading.RLock()
+        if self._database is not None:
+            # A server that forks in C never told us before. Closing this connection, even at exit, would tear the
+            # parent's transactions, so nothing may ever close it.
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database.connection))
+            self._database = None
+
+
+def _is_the_file(database: Database) -> bool:
+    """Return whether the open file still is the one at its path: rows in a deleted file would be lost."""
+    try:
+        stat = os.stat(database.path)
+    except OSError:
+        return False
+    return (stat.st_dev, stat.st_ino) == database.identity
+
+
+_configs = _Configs()
+_intake = _Intake()

@@ -1,0 +1,160 @@
+"""User code runs here and nowhere else: from an approved row to the outcome of the attempt."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+import types
+
+from bgjob import deadline
+from bgjob import params as params_json
+from bgjob.approval import approve
+from bgjob.errors import JobTimeout, NotApprovedError
+from bgjob.job import Raised, Succeeded, TimedOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from bgjob.config import Config
+    from bgjob.job import Job
+
+LONGEST_ERROR = 1_000
+LONGEST_TRACEBACK = 16_000
+_LONGEST_FRAMES = 60
+
+
+class NotRunnableError(Exception):
+    """The approved name leads to something that can't be run as a job."""
+
+
+def execute(config: Config, job: Job) -> Succeeded | Raised | TimedOut:
+    """Run `job` if class and method are approved, and return what came of it; nothing the job raises gets out."""
+    try:
+        rules = approve(config, job.job_class, job.method)
+        args, kwargs = params_json.decode(job.params)
+    except (NotApprovedError, params_json.UnreadableParamsError) as error:
+        return Raised(error=str(error), traceback="", final=True)
+    try:
+        deadline.start(rules.timeout)
+        try:
+            _run(find_method(job.job_class, job.method), args, kwargs)
+        finally:
+            deadline.stop()
+    except JobTimeout as error:
+        return TimedOut(str(error), described(error).traceback)
+    except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
+        return described(error)
+    return Succeeded()
+
+
+def find_class(name: str) -> type:
+    """Import the class with an approved dotted name; raises what its module raises, or NotRunnableError.
+
+    The name is split at its last dot only: a module and a class in it, never a path through attributes.
+    """
+    module_name, _, class_name = name.rpartition(".")
+    module = importlib.import_module(module_name)
+    try:
+        job_class = getattr(module, class_name)
+    except AttributeError:
+        message = f"module {module_name} has no class {class_name}"
+        raise NotRunnableError(message) from None
+    if not isinstance(job_class, type):
+        message = f"{name} is not a class but {type(job_class).__name__}"
+        raise NotRunnableError(message)
+    return job_class
+
+
+def find_method(name: str, method: str) -> Callable[..., Any]:
+    """Return the approved method, bound to a new instance; static and class methods need none."""
+    job_class = find_class(name)
+    found = check_method(job_class, method)
+    instance = None if isinstance(found, (staticmethod, classmethod)) else job_class()
+    # Bound by hand: what an instance or a metaclass puts in the place of the method is not the approved method.
+    return found.__get__(instance, job_class)
+
+
+def check_method(
+    job_class: type, method: str
+) -> types.FunctionType | staticmethod[..., Any] | classmethod[Any, ..., Any]:
+    """Return the plain public function of the class, its own or inherited, or raise NotRunnableError.
+
+    Looked up without running any code of the class: a property or a descriptor of the user's is not asked.
+    """
+    where = f"{job_class.__module__}.{job_class.__qualname__}"
+    if method.startswith("_"):
+        message = f"{where}.{method} is private"
+        raise NotRunnableError(message)
+    for owner in type.__dict__["__mro__"].__get__(job_class):
+        if method in owner.__dict__:
+            found = owner.__dict__[method]
+            break
+    else:
+        message = f"{where} has no method {method}"
+        raise NotRunnableError(message)
+    function = found.__func__ if type(found) in (staticmethod, classmethod) else found
+    if type(function) is not types.FunctionType:
+        message = f"{where}.{method} is not a plain method but {type(found).__name__}"
+        raise NotRunnableError(message)
+    return found  # type: ignore[no-any-return]  # one of the three kinds, as just checked
+
+
+def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
+    result = method(*args, **kwargs)
+    kind = type(result)
+    if kind is types.CoroutineType:
+        import asyncio  # noqa: PLC0415  # 40 ms that only async jobs pay
+
+        asyncio.run(result)
+    elif kind in (types.GeneratorType, types.AsyncGeneratorType):
+        message = "the method is a generator: calling it ran none of its code. Use a plain or an async method"
+        raise NotRunnableError(message)
+
+
+def described(error: BaseException) -> Raised:
+    """Return the texts of an exception, cut to a bearable length, whatever its own code does."""
+    try:
+        return Raised(error=_cut(_one_line(error), LONGEST_ERROR), traceback=_cut(_traceback(error), LONGEST_TRACEBACK))
+    except BaseException:  # noqa: BLE001  # __str__ and the like of the user's exception are user code
+        name = _clean(type.__dict__["__name__"].__get__(type(error)))
+        return Raised(error=f"{name} (its text can't be read)", traceback="")
+
+
+def _one_line(error: BaseException) -> str:
+    return _clean("".join(traceback.format_exception_only(error)).strip())
+
+
+def _traceback(error: BaseException) -> str:
+    frames = error.__traceback__
+    # Our own frames tell the user nothing.
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in (__name__, "importlib"):
+        frames = frames.tb_next
+    report = traceback.TracebackException(type(error), error, frames, limit=-_LONGEST_FRAMES, compact=True)
+    return _clean("".join(report.format()))
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"
+
+
+def _clean(text: str) -> str:
+    """Return `text` as the database can hold it: no lone surrogate, no NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def import_boot(config: Config) -> None:
+    """Import the module named by `boot`, which sets the app up for its jobs."""
+    if config.boot is not None:
+        importlib.import_module(config.boot)
+
+
+def open_the_way(root: str) -> None:
+    """Put the folder above `config/` first on the path from which jobs are imported."""
+    if sys.path[:1] != [root]:
+        sys.path.insert(0, root)

@@ -1,0 +1,80 @@
+"""A job as a worker holds it, the moves between its statuses, and what can come of an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+PENDING = "pending"
+PROCESSING = "processing"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+# Every move there is, by its verb: from one of these statuses, to that one. docs/architecture.md draws it.
+TRANSITIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "enqueue": ((), PENDING),
+    "claim": ((PENDING,), PROCESSING),
+    "complete": ((PROCESSING,), COMPLETED),
+    "retry": ((PROCESSING,), PENDING),
+    "fail": ((PROCESSING,), FAILED),
+    "release": ((PROCESSING,), PENDING),
+}
+
+
+class Job(NamedTuple):
+    """One row of `custom_jobs`, held by the worker that claimed it."""
+
+    id: int
+    job_class: str
+    method: str
+    params: str | None
+    priority: int
+    retry_count: int
+    crash_count: int
+    runner: int
+    worker: str
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that is running, from 1."""
+        return self.retry_count + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The method returned."""
+
+    kind = "succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The job ended with an exception; `final` where another attempt could not help."""
+
+    error: str
+    traceback: str
+    final: bool = False
+    kind = "raised"
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The worker went away in the middle of the job: a signal, an exit, or its runner died."""
+
+    error: str
+    traceback: str = ""
+    kind = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The job ran longer than its `timeout`: it ended by JobTimeout, or its worker was killed after the grace."""
+
+    error: str
+    traceback: str = ""
+    kind = "timed out"
+
+
+Outcome = Succeeded | Raised | TimedOut | Crashed
+Failure = Raised | TimedOut | Crashed

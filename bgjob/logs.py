@@ -1,0 +1,202 @@
+"""The two log files, and every sentence that bgjob writes to them.
+
+One event is one line: time, level, verb, then key=value. Whatever came from outside is escaped, so that no message can
+forge a line; the lines of a traceback begin with a tab and go out in the same write. Every process appends, and opens
+the file anew when it has been moved; only the runner rotates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from bgjob import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from bgjob.job import Failure, Job
+
+MAIN = "background_jobs.log"
+ERRORS = "background_jobs_errors.log"
+_LONGEST_VALUE = 1_000
+
+
+class LogFile:
+    """One log file, appended to by any number of processes."""
+
+    def __init__(self, path: str, *, max_size: int, files: int) -> None:
+        """Write to `path`; past `max_size` bytes it is rotated, and `files` files are kept, this one included."""
+        self.path = path
+        self._max_size = max_size
+        self._files = files
+        self._file: int | None = None
+        self._identity = (0, 0)
+        self.trouble: str | None = None
+
+    def write(self, text: str) -> None:
+        """Append `text` in one write. Trouble is remembered in `trouble`, never raised: a log must not stop a job."""
+        try:
+            self._open_if_moved()
+            assert self._file is not None  # noqa: S101  # for the type checker alone
+            rest = text.encode("utf-8", "backslashreplace")
+            while rest:  # a short write happens only on a disk that is full
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            self.trouble = f"{self.path} can't be written ({error.strerror or error}); jobs go on without it"
+
+    def _open_if_moved(self) -> None:
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            stat = None
+        if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
+            return
+        self.close()
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        # O_NONBLOCK: a named pipe in its place must not hang us.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._file = os.open(self.path, flags, 0o666)
+        stat = os.fstat(self._file)
+        self._identity = stat.st_dev, stat.st_ino
+
+    def rotate_if_large(self) -> None:
+        """Runner: move the file aside once it is past its size, and the older ones on by one."""
+        try:
+            if os.stat(self.path).st_size < self._max_size:
+                return
+            for number in range(self._files - 1, 1, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{self.path}.{number - 1}", f"{self.path}.{number}")
+            if self._files > 1:
+                os.replace(self.path, f"{self.path}.1")
+            else:
+                os.truncate(self.path, 0)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.trouble = f"{self.path} can't be rotated ({error.strerror or error})"
+
+    def forget(self) -> None:
+        """Forget the descriptor, which is closed already; the next write opens the file again."""
+        self._file = None
+
+    def close(self) -> None:
+        """Close the file; the next write opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Logs:
+    """Both logs; one method for each thing that is told."""
+
+    def __init__(self, directory: str, *, max_size: int, files: int) -> None:
+        """Write to the two files in `directory`, which is made when the first line is written."""
+        self.main = LogFile(os.path.join(directory, MAIN), max_size=max_size, files=files)
+        self.errors = LogFile(os.path.join(directory, ERRORS), max_size=max_size, files=files)
+
+    def complete(self, job: Job, now: dt.datetime, *, duration: float) -> None:
+        """A job is completed."""
+        self.main.write(
+            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.retry_count + 1} status=completed "
+            f"duration={duration:.6f}s\n"
+        )
+
+    def retry(
+        self, job: Job, failure: Failure, now: dt.datetime, *, available_at: dt.datetime, duration: float
+    ) -> None:
+        """An attempt failed and another one will follow."""
+        self._failure(job, failure, now, level="WARNING", duration=duration)
+        self.main.write(
+            f"{clock.to_text(now)} WARNING retry {_named(job)} attempt={job.attempt} status=pending "
+            f"outcome={_value(failure.kind)} available_at={_value(clock.to_text(available_at))} "
+            f"duration={duration:.6f}s error={_value(failure.error)}\n"
+        )
+
+    def fail(self, job: Job, failure: Failure, now: dt.datetime, *, duration: float) -> None:
+        """A job has failed for good."""
+        self._failure(job, failure, now, level="ERROR", duration=duration)
+        self.errors.write(
+            f"{clock.to_text(now)} ERROR fail {_named(job)} attempt={job.attempt} status=failed "
+            f"outcome={_value(failure.kind)} duration={duration:.6f}s error={_value(failure.error)}\n"
+        )
+
+    def _failure(self, job: Job, failure: Failure, now: dt.datetime, *, level: str, duration: float) -> None:
+        if not failure.traceback and level == "ERROR":
+            return  # the line of `fail` says it all
+        self.errors.write(
+            f"{clock.to_text(now)} {level} {failure.kind.replace(' ', '-')} {_named(job)} attempt={job.attempt} "
+            f"duration={duration:.6f}s error={_value(failure.error)}\n{_indented(failure.traceback)}"
+        )
+
+    def release(self, job: Job, now: dt.datetime) -> None:
+        """A running job was handed back uncounted, because its runner was told to stop."""
+        self.main.write(
+            f"{clock.to_text(now)} INFO release {_named(job)} attempt={job.attempt} status=pending reason=stopped\n"
+        )
+
+    def tick(self, now: dt.datetime, *, runner: int, counts: dict[str, int], duration: float) -> None:
+        """A tick ended that did something."""
+        told = " ".join(f"{name}={count}" for name, count in counts.items())
+        self.main.write(f"{clock.to_text(now)} INFO tick runner={runner} {told} duration={duration:.3f}s\n")
+
+    def trouble(self, now: dt.datetime, *, what: str, traceback: str = "") -> None:
+        """Something of the runner's own went wrong."""
+        self.errors.write(f"{clock.to_text(now)} ERROR trouble what={_value(what)}\n{_indented(traceback)}")
+
+    def rotate_if_large(self) -> None:
+        """Runner: rotate what has grown past its size."""
+        self.main.rotate_if_large()
+        self.errors.rotate_if_large()
+
+    def take_trouble(self) -> str | None:
+        """Return what went wrong with a file since the last time, or None."""
+        for file in (self.main, self.errors):
+            if file.trouble is not None:
+                trouble, file.trouble = file.trouble, None
+                return trouble
+        return None
+
+    def forget(self) -> None:
+        """In a forked child, which has closed all files that it inherited: open them anew when needed."""
+        self.main.forget()
+        self.errors.forget()
+
+    def close(self) -> None:
+        """Close both files."""
+        self.main.close()
+        self.errors.close()
+
+
+def _named(job: Job) -> str:
+    return f"job={job.id} class={_value(job.job_class)} method={_value(job.method)}"
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+", re.ASCII)
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _value(text: str) -> str:
+    """Return `text` as a value of a log line: bare where it is plain, else quoted with every odd character escaped."""
+    if _PLAIN.fullmatch(text):
+        return text
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    return '"' + "".join(_ESCAPES.get(c) or _escaped(c) for c in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004  # the end of the basic plane
+
+
+def _indented(traceback: str) -> str:
+    """Return the lines of a traceback, each behind a tab, with what could end a line or move a cursor escaped."""
+    lines = traceback.rstrip("\n").split("\n") if traceback else []
+    return "".join("\t" + "".join(map(_escaped, line)) + "\n" for line in lines)

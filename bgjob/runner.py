@@ -1,0 +1,400 @@
+"""The runner: the one process that has the queue.
+
+It rescues what dead runners left, lets workers run while jobs are due, settles what crashed or timed out, and hands the
+queue over to the next tick. It never runs user code, and has no database connection open while it forks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import sys
+
+from bgjob import clock, process
+from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
+from bgjob.errors import StoreError
+from bgjob.job import PENDING, Crashed, TimedOut
+from bgjob.life import NEXT_IN_LINE
+from bgjob.settlement import settle, tell
+from bgjob.store.connection import Database
+from bgjob.store.jobs import JobStore
+from bgjob.store.runners import RunnerStore
+from bgjob.store.upkeep import Upkeep
+from bgjob.wake import Ear
+from bgjob.worker import BOOT_FAILED, STORE_FAILED, Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from bgjob.config import Config
+    from bgjob.console import Console
+    from bgjob.crew import Child
+    from bgjob.job import Job
+    from bgjob.life import LifeFile
+    from bgjob.lock import QueueLock
+    from bgjob.logs import Logs
+    from bgjob.store.jobs import Look
+
+# How a run ends (docs: exit codes).
+FINE = 0
+STORE_UNUSABLE = 69
+OUR_BUG = 70
+CONFIG_WRONG = 78
+
+_LOOK_EVERY = 1.0
+_MOST_FRUITLESS = 20  # one after the other; a few are normal when another worker was quicker
+_LONGEST_TAIL = 400
+_SECONDS_OF_UPKEEP = 1.0
+
+
+class Runner:
+    """One runner, from taking the queue to giving it back."""
+
+    def __init__(
+        self, config: Config, *, lock: QueueLock, life: LifeFile, logs: Logs, console: Console, verbose: bool = False
+    ) -> None:
+        """Run jobs as `config` says, holding `lock`; with `verbose` their output goes where ours goes."""
+        self._config = config
+        self._lock = lock
+        self._life = life
+        self._logs = logs
+        self._console = console
+        self._crew = Crew(config, logs=logs, console=console, verbose=verbose)
+        self._ear: Ear | None = None
+        self._store: JobStore | None = None
+        self._number = 0
+        self._only: int | None = None
+        self._ended = FINE
+        self._fruitless = 0
+        self._stopped_by: list[int] = []
+        self._wind_up_by: float | None = None
+        self._retired = False
+        self._next_look_around = 0.0
+        self._settled_at_last_look = 0
+        self._linger_until = 0.0
+        self._complaints: set[str] = set()
+
+    def run(self, *, only: int | None = None, in_process: bool = False) -> int:
+        """Drain the queue (or run just the job `only`), linger as configured, and return the exit code."""
+        started = clock.monotonic()
+        self._only = only
+        try:
+            with self._signals():
+                self._take()
+                if in_process:
+                    self._work_here()
+                else:
+                    self._supervise()
+                self._end()
+        finally:
+            self._disconnect()
+            if self._ear:
+                self._ear.close()
+        duration = clock.monotonic() - started
+        if any(self._crew.counts.values()):
+            self._logs.tick(clock.now(), runner=self._number, counts=self._crew.counts, duration=duration)
+        self._look_after_logs()
+        self._console.summary(self._crew.counts, duration=duration)
+        return self._ended
+
+    @property
+    def failed(self) -> int:
+        """How many jobs have failed for good in this run."""
+        return self._crew.counts["fail"]
+
+    @property
+    def _lingers(self) -> bool:
+        return self._config.linger > 0 and self._only is None
+
+    def _take(self) -> None:
+        """Become the newest runner: from now on no other one claims. Then settle what dead runners left."""
+        database = self._connected().database
+        self._number = RunnerStore(database).start(clock.now(), lingers=self._lingers)
+        self._life.hold(self._number)
+        self._life.free(NEXT_IN_LINE)
+        self._ear = Ear(database.path)
+        self._rescue()
+
+    def _end(self) -> None:
+        if not self._retired:
+            self._keep_house(_SECONDS_OF_UPKEEP)
+        RunnerStore(self._connected().database).end(self._number, clock.now())
+        self._life.free(self._number)
+
+    def _work_here(self) -> None:
+        worker = Worker.in_process(
+            self._config, runner=self._number, workers=self._config.workers, logs=self._logs, console=self._console
+        )
+        self._disconnect()
+        self._ended = _MEANINGS.get(worker.work(self._only), FINE)
+        self._crew.counts |= worker.counts()
+
+    def _supervise(self) -> None:
+        """Turn until nothing is left to do: reap, kill what is overdue, decide, sleep."""
+        self._linger_until = clock.monotonic() + self._config.linger
+        while True:
+            for child, code in self._crew.reap():
+                self._take_leave(child, code)
+            self._crew.kill_overdue()
+            if self._stopped_by or self._ended != FINE:
+                self._wind_up()
+                look = None
+            elif self._retired:
+                look = None
+            else:
+                look = self._decide()
+            if not self._crew and (look is None or self._is_over(look)):
+                return
+            self._sleep(look)
+            self._look_around()
+
+    def _decide(self) -> Look | None:
+        """Hand over if someone is next in line; otherwise put as many workers to work as jobs are due."""
+        look = self._connected().look(self._config.workers, clock.now())
+        if self._life.is_held(NEXT_IN_LINE) or look.newest_runner != self._number:
+            self._retire()
+            return None
+        due = self._due(look)
+        if due:
+            self._linger_until = clock.monotonic() + self._config.linger
+            self._employ(due - self._crew.starting())
+        elif self._is_over(look):
+            self._crew.stop_all()
+        return look
+
+    def _due(self, look: Look) -> int:
+        """Return how many jobs could start now, within the limit on workers over all runners."""
+        if self._only is None:
+            return min(look.due, self._config.workers - look.processing)
+        wanted = not len(self._crew) and not any(self._crew.counts.values())
+        return int(wanted and self._connected().status_of(self._only) == PENDING)
+
+    def _is_over(self, look: Look) -> bool:
+        """Return whether nothing is due and the time to linger has passed; jobs that wait for a slot are due."""
+        if self._only is not None:
+            return True
+        return not look.due and clock.monotonic() >= self._linger_until
+
+    def _employ(self, hands: int) -> None:
+        for child in self._crew.idle()[: max(hands, 0)]:
+            child.wake()
+            hands -= 1
+        for _ in range(min(hands, self._config.workers - len(self._crew))):
+            self._disconnect()
+            try:
+                # A job that someone asks for by hand is not held up by the limit.
+                workers = self._config.workers if self._only is None else sys.maxsize
+                self._crew.fork(runner=self._number, workers=workers, only=self._only, lingers=self._lingers)
+            except OSError as error:
+                self._complain_once(f"no worker can be started ({error}); trying again each second")
+                return
+
+    def _retire(self) -> None:
+        """Give the queue to the next tick's runner; what runs here runs on, and nothing more is claimed."""
+        self._retired = True
+        self._crew.stop_all()
+        if self._ear:
+            self._ear.close()
+        self._lock.give_back()
+
+    def _take_leave(self, child: Child, code: int) -> None:
+        """Settle what a worker that ended left behind. One that holds a job has crashed, whatever its exit code."""
+        job = self._connected().held_by(self._number, child.identity)
+        if job is not None:
+            self._crew.kill(child)
+            if self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
+                self._hand_back(job, child)
+            else:
+                self._settle_lost(job, child, code)
+        elif code in _MEANINGS:
+            self._ended = _MEANINGS[code]
+        elif child.killed_after is not None:
+            self._complain(
+                f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
+            )
+            self._ended = CONFIG_WRONG
+        fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
+        self._fruitless = self._fruitless + 1 if fruitless else 0
+        if self._fruitless >= _MOST_FRUITLESS:
+            self._complain(f"workers end without taking any of the due jobs (the last one {_death(code)}); giving up")
+            self._ended = OUR_BUG
+
+    def _settle_lost(self, job: Job, child: Child, code: int) -> None:
+        output = child.output()
+        job_id, since, _ = child.slot.current()
+        duration = clock.monotonic() - since if job_id == job.id else 0.0
+        tail = output.strip()[-_LONGEST_TAIL:]
+        told = f"; its last output: {tail}" if tail else ""
+        if child.killed_after is not None:
+            what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
+            self._settle(job, TimedOut(what + told), output=output, duration=duration)
+        else:
+            what = f"the worker {_death(code)} in the middle of the job"
+            self._settle(job, Crashed(what + told), output=output, duration=duration)
+
+    def _settle(self, job: Job, outcome: Crashed | TimedOut, *, output: str, duration: float) -> None:
+        store = self._connected()
+        now = clock.now()
+        with store.transaction():
+            settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
+        if settlement.held:
+            self._crew.counts[settlement.verb] += 1
+            tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+
+    def _rescue(self) -> None:
+        """Settle as crashed the jobs of runners that are dead, after making sure that their workers are, too."""
+        for job in self._connected().held_by_others(self._number):
+            if self._life.is_held(job.runner) or not process.end_group(job.worker, wait=SECONDS_FOR_A_GROUP_TO_END):
+                continue
+            self._settle(job, Crashed("its runner died in the middle of the job"), output="", duration=0.0)
+
+    def _wind_up(self) -> None:
+        """Let running jobs finish for a grace or until a second signal; then stop them, to be handed back uncounted."""
+        self._crew.stop_all()
+        now = clock.monotonic()
+        if self._wind_up_by is None:
+            self._wind_up_by = now + self._config.shutdown_grace
+        if len(self._stopped_by) > 1:  # the second signal forces
+            self._wind_up_by = min(self._wind_up_by, now)
+            self._ended = 128 + self._stopped_by[-1]
+        if now >= self._wind_up_by:
+            for child in self._crew:
+                self._crew.kill(child)
+
+    def _hand_back(self, job: Job, child: Child) -> None:
+        store = self._connected()
+        now = clock.now()
+        with store.transaction():
+            held = store.release(job, now)
+        if held:
+            self._crew.counts["release"] += 1
+            self._logs.release(job, now)
+            self._console.job(job, now, word="BACK", duration=clock.monotonic() - child.slot.current()[1])
+
+    def _sleep(self, look: Look | None) -> None:
+        """Sleep until a worker ends or prints, a signal or a ping comes, a job falls due, or for a second."""
+        seconds = _LOOK_EVERY
+        for instant in (self._crew.next_kill(), self._wind_up_by):
+            if instant is not None:
+                seconds = min(seconds, instant - clock.monotonic())
+        if look is not None and look.next_available_at is not None and not look.due:
+            until_due = clock.from_text(look.next_available_at) - clock.now()
+            seconds = min(seconds, until_due.total_seconds())
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if self._ear and self._ear.file is not None:
+            poll.register(self._ear.file, select.POLLIN)
+        captures = {child.capture.reader: child.capture for child in self._crew if child.capture}
+        for reader in captures:
+            poll.register(reader, select.POLLIN)
+        for ready, _ in poll.poll(max(seconds * 1000, 1)):
+            if ready == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+            elif ready in captures:
+                captures[ready].pump()
+            elif self._ear:
+                self._ear.drain()
+
+    def _look_around(self) -> None:
+        """Once a second: sync what was settled, rescue, keep house."""
+        if clock.monotonic() < self._next_look_around:
+            return
+        self._next_look_around = clock.monotonic() + _LOOK_EVERY
+        try:
+            self._sync_and_keep_house()
+        except StoreError as error:
+            # The disk may be full just now; running jobs go on, and their own settlement will tell.
+            self._complain_once(str(error))
+
+    def _sync_and_keep_house(self) -> None:
+        settled = sum(sum(child.slot.counts().values()) for child in self._crew) + sum(self._crew.counts.values())
+        if settled != self._settled_at_last_look:
+            self._settled_at_last_look = settled
+            # Synced to the disk, and with it all settlements before it.
+            database = Database(self._config.database, durability="full")
+            try:
+                RunnerStore(database).seen(self._number, clock.now())
+            finally:
+                database.close()
+        if not self._retired:
+            self._look_after_logs()
+            self._rescue()
+            self._keep_house(0)
+
+    def _keep_house(self, seconds: float) -> None:
+        """Prune a stretch of old rows, or as many as `seconds` allow."""
+        upkeep = Upkeep(self._connected().database, keep=self._config.keep)
+        until = clock.monotonic() + seconds
+        while upkeep.is_due(clock.now()) and upkeep.step(clock.now()) and clock.monotonic() < until:
+            pass
+
+    def _look_after_logs(self) -> None:
+        if not self._retired:
+            self._logs.rotate_if_large()
+        trouble = self._logs.take_trouble()
+        if trouble:
+            self._console.warn(trouble)
+
+    def _complain(self, what: str) -> None:
+        self._logs.trouble(clock.now(), what=what)
+        self._console.warn(what)
+
+    def _complain_once(self, what: str) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            self._complain(what)
+
+    def _connected(self) -> JobStore:
+        if self._store is None:
+            self._store = JobStore(Database(self._config.database))
+        return self._store
+
+    def _disconnect(self) -> None:
+        if self._store is not None:
+            self._store.database.close()
+            self._store = None
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGTERM, SIGINT and the end of a worker into a byte that wakes `_sleep`."""
+        self._wake, writer = os.pipe()
+        for end in (self._wake, writer):
+            os.set_blocking(end, False)  # os.set_blocking has no keyword for it
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGCHLD, _wake_up)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._wake)
+            os.close(writer)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self._stopped_by.append(number)
+
+
+# What the exit codes of a worker that held no job mean for the run as a whole.
+_MEANINGS = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
+
+
+def _wake_up(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: that the signal has a handler is what writes the byte."""
+
+
+def _death(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name} (signal {-code})"
+        return f"was killed by signal {-code}"
+    return f"ended itself with exit code {code}"

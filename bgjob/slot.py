@@ -1,0 +1,80 @@
+"""The few bytes of memory that a worker shares with its runner: which job it is on, since when, and what came of it.
+
+No job data travels here; the database is the queue.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+VERBS = ("complete", "retry", "fail", "release")
+
+STARTING, BUSY, IDLE = range(3)
+
+_JOB = struct.Struct("qdd")
+_COUNT = struct.Struct("q")
+_STATE_AT = _JOB.size
+_STOP_AT = _STATE_AT + 1
+_COUNTS_AT = _STATE_AT + 8
+_SIZE = _COUNTS_AT + _COUNT.size * len(VERBS)
+
+
+class Slot:
+    """Shared memory of one worker and its runner, made before the fork."""
+
+    def __init__(self) -> None:
+        """Map the memory; all fields are zero, so the state is STARTING."""
+        self._memory = mmap.mmap(-1, _SIZE)
+
+    def begin(self, job_id: int, since: float, kill_at: float) -> None:
+        """Worker: note the job it starts, the monotonic instant, and the one after which the runner shall kill it."""
+        self.state = BUSY
+        self.note(job_id, since, kill_at)
+
+    def note(self, job_id: int, since: float, kill_at: float) -> None:
+        """Worker: note these without being on a job (0) yet: `boot` must not take for ever either."""
+        _JOB.pack_into(self._memory, 0, job_id, since, kill_at)
+
+    def finish(self) -> None:
+        """Worker: note that the job's own code has ended."""
+        _JOB.pack_into(self._memory, 0, 0, 0.0, 0.0)
+
+    def current(self) -> tuple[int, float, float]:
+        """Return the job's id (0: none), and the monotonic instants of its start and of its kill (0: never)."""
+        job_id, since, kill_at = _JOB.unpack_from(self._memory)
+        return job_id, since, kill_at
+
+    @property
+    def state(self) -> int:
+        """STARTING until the worker claims, then BUSY; IDLE while a lingering worker waits to be woken."""
+        return self._memory[_STATE_AT]
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self._memory[_STATE_AT] = state
+
+    def ask_to_stop(self) -> None:
+        """Runner: ask the worker to finish its job and claim no more."""
+        self._memory[_STOP_AT] = 1
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the runner asked the worker to stop."""
+        return self._memory[_STOP_AT] != 0
+
+    def count(self, verb: str) -> None:
+        """Worker: one more job was settled by `verb`."""
+        at = _COUNTS_AT + _COUNT.size * VERBS.index(verb)
+        _COUNT.pack_into(self._memory, at, _COUNT.unpack_from(self._memory, at)[0] + 1)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs were settled by which verb."""
+        return {
+            verb: _COUNT.unpack_from(self._memory, _COUNTS_AT + _COUNT.size * index)[0]
+            for index, verb in enumerate(VERBS)
+        }
+
+    def close(self) -> None:
+        """Unmap the memory."""
+        self._memory.close()

@@ -1,0 +1,272 @@
+"""Every SQL statement of the SQLite store, one constant for each verb.
+
+Above a statement stands why it is so. Parameters are named; nothing is ever formatted into a statement.
+"""
+
+from __future__ import annotations
+
+# "bgjb" in ASCII: marks a database as ours (https://sqlite.org/pragma.html#pragma_application_id).
+APPLICATION_ID = 0x62676A62
+
+# A migration only adds, so code of an older version keeps working beside a newer database. The list only grows; its
+# length is PRAGMA user_version. A shape test is written out at each column: CHECK can't call a named rule.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # AUTOINCREMENT: ids never come back, so "the order in which they were queued" holds after deletes, too.
+        # Types are checked because SQLite would keep priority = 'high' and sort it above every number.
+        """
+        CREATE TABLE custom_jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_class TEXT NOT NULL CHECK (typeof(job_class) = 'text'),
+            method TEXT NOT NULL CHECK (typeof(method) = 'text'),
+            params TEXT CHECK (params IS NULL OR typeof(params) = 'text'),
+            status TEXT NOT NULL DEFAULT 'pending'
+                CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
+            priority INTEGER NOT NULL DEFAULT 0 CHECK (typeof(priority) = 'integer'),
+            retry_count INTEGER NOT NULL DEFAULT 0 CHECK (typeof(retry_count) = 'integer' AND retry_count >= 0),
+            crash_count INTEGER NOT NULL DEFAULT 0 CHECK (typeof(crash_count) = 'integer' AND crash_count >= 0),
+            available_at TEXT CONSTRAINT available_at_is_utc_text CHECK (available_at IS NULL OR (
+                available_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
+                AND length(available_at) = 26 AND substr(available_at, 21) NOT GLOB '*[^0-9]*'
+                AND datetime(available_at) IS substr(available_at, 1, 19))),
+            promoted INTEGER NOT NULL DEFAULT 0 CHECK (promoted IN (0, 1)),
+            created_at TEXT CONSTRAINT created_at_is_utc_text CHECK (created_at IS NULL OR (
+                created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
+                AND length(created_at) = 26 AND substr(created_at, 21) NOT GLOB '*[^0-9]*')),
+            updated_at TEXT CONSTRAINT updated_at_is_utc_text CHECK (updated_at IS NULL OR (
+                updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
+                AND length(updated_at) = 26 AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')),
+            started_at TEXT CHECK (started_at IS NULL OR length(started_at) = 26),
+            finished_at TEXT CHECK (finished_at IS NULL OR length(finished_at) = 26),
+            error TEXT,
+            runner INTEGER CHECK (runner IS NULL OR typeof(runner) = 'integer'),
+            worker TEXT CHECK (worker IS NULL OR typeof(worker) = 'text'),
+            CONSTRAINT a_processing_row_has_an_owner
+                CHECK ((status = 'processing') = (runner IS NOT NULL AND worker IS NOT NULL))
+        )
+        """,
+        # The order in which jobs run; NULL sorts first, so jobs without a delay come before delayed ones.
+        """
+        CREATE INDEX custom_jobs_ready ON custom_jobs (priority DESC, available_at, id)
+            WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+        """,
+        # Waiting rows stand apart, so a million of them at a high priority cost a claim nothing.
+        """
+        CREATE INDEX custom_jobs_delayed ON custom_jobs (available_at, priority, id)
+            WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        """,
+        # Never more rows than workers: the rescue and the limit on workers read it.
+        "CREATE INDEX custom_jobs_processing ON custom_jobs (runner) WHERE status = 'processing'",
+        # One row for each attempt that failed or printed something; a silent success stands in custom_jobs alone.
+        """
+        CREATE TABLE attempts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            outcome TEXT NOT NULL CHECK (outcome IN ('succeeded', 'raised', 'timed out', 'crashed')),
+            started_at TEXT,
+            finished_at TEXT NOT NULL,
+            error TEXT,
+            traceback TEXT,
+            output TEXT
+        )
+        """,
+        "CREATE INDEX attempts_of_job ON attempts (job_id)",
+        # A trigger, so that a row deleted by any program takes its attempts along.
+        """
+        CREATE TRIGGER attempts_leave_with_their_job AFTER DELETE ON custom_jobs
+            BEGIN DELETE FROM attempts WHERE job_id = OLD.id; END
+        """,
+        """
+        CREATE TABLE runners (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            pid INTEGER NOT NULL,
+            version TEXT NOT NULL,
+            lingers INTEGER NOT NULL,
+            started TEXT NOT NULL,
+            last_seen TEXT NOT NULL,
+            ended TEXT
+        )
+        """,
+        # How far the housekeeping has come.
+        "CREATE TABLE housekeeping (id INTEGER PRIMARY KEY CHECK (id = 1), swept_to INTEGER, swept_at TEXT)",
+        "INSERT INTO housekeeping (id, swept_to, swept_at) VALUES (1, 0, NULL)",
+    ),
+)
+
+# Columns without which a table called custom_jobs can't be ours.
+CUSTOM_JOBS_COLUMNS = frozenset(
+    {
+        "available_at",
+        "crash_count",
+        "created_at",
+        "error",
+        "finished_at",
+        "id",
+        "job_class",
+        "method",
+        "params",
+        "priority",
+        "promoted",
+        "retry_count",
+        "runner",
+        "started_at",
+        "status",
+        "updated_at",
+        "worker",
+    }
+)
+
+TABLE_COLUMNS = "SELECT name FROM pragma_table_info('custom_jobs')"
+
+ENQUEUE = """
+    INSERT INTO custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at)
+    VALUES (:job_class, :method, :params, :priority, :available_at, :now, :now)
+"""
+
+# Two looks at two indexes, each at its first entry.
+ANYTHING_DUE = """
+    SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
+        OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                   AND available_at <= :now)
+"""
+
+# A row that is processing concerns a tick, too: its runner may be dead.
+RUNNERS_AT_WORK = "SELECT DISTINCT runner FROM custom_jobs WHERE status = 'processing'"
+
+# All that the runner wants to know at each look: is it still the newest, how many jobs could start, when is the next.
+LOOK = """
+    SELECT
+        (SELECT max(id) FROM runners) AS newest,
+        (SELECT count(*) FROM custom_jobs WHERE status = 'processing') AS processing,
+        (SELECT count(*) FROM (
+            SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+            LIMIT :workers))
+        + (SELECT count(*) FROM (
+            SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+            AND available_at <= :now LIMIT :workers)) AS due,
+        (SELECT available_at FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+            ORDER BY available_at LIMIT 1) AS next_available_at
+"""
+
+# One entry of the delayed index: the look before each claim that makes promotion exact.
+DELAYED_HEAD = """
+    SELECT available_at FROM custom_jobs
+    WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+    ORDER BY available_at LIMIT 1
+"""
+
+# The best in drain order first, so that even a chunk of a large backlog starts with the right jobs.
+PROMOTE = """
+    UPDATE custom_jobs SET promoted = 1 WHERE id IN (
+        SELECT id FROM custom_jobs
+        WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0 AND available_at <= :now
+        ORDER BY priority DESC, available_at, id LIMIT :most)
+"""
+
+# Only the newest runner claims: an older one, whose lock file someone deleted, finds nothing and retires. The limit
+# on workers is checked here, in the claim's own transaction, because jobs of a retired runner keep their slots.
+CLAIM = """
+    UPDATE custom_jobs
+    SET status = 'processing', runner = :runner, worker = :worker, started_at = :now, finished_at = NULL,
+        updated_at = :now
+    WHERE id = (SELECT id FROM custom_jobs
+                WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                ORDER BY priority DESC, available_at, id LIMIT 1)
+        AND :runner = (SELECT max(id) FROM runners)
+        AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
+    RETURNING id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+"""
+
+CLAIM_ONE = """
+    UPDATE custom_jobs
+    SET status = 'processing', runner = :runner, worker = :worker, started_at = :now, finished_at = NULL,
+        updated_at = :now
+    WHERE id = :id AND status = 'pending' AND :runner = (SELECT max(id) FROM runners)
+        AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
+    RETURNING id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+"""
+
+# Every settlement names what it holds, so a job that was taken away is never settled twice.
+COMPLETE = """
+    UPDATE custom_jobs
+    SET status = 'completed', runner = NULL, worker = NULL, error = NULL, finished_at = :now, updated_at = :now
+    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+RETRY = """
+    UPDATE custom_jobs
+    SET status = 'pending', runner = NULL, worker = NULL, error = :error, finished_at = :now, updated_at = :now,
+        retry_count = retry_count + 1, crash_count = crash_count + :crashed, available_at = :available_at, promoted = 0
+    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+FAIL = """
+    UPDATE custom_jobs
+    SET status = 'failed', runner = NULL, worker = NULL, error = :error, finished_at = :now, updated_at = :now,
+        crash_count = crash_count + :crashed
+    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+# Handed back uncounted: the job did not fail, its runner was told to stop.
+RELEASE = """
+    UPDATE custom_jobs
+    SET status = 'pending', runner = NULL, worker = NULL, started_at = NULL, updated_at = :now
+    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+RECORD_ATTEMPT = """
+    INSERT INTO attempts (job_id, attempt, outcome, started_at, finished_at, error, traceback, output)
+    SELECT id, retry_count + 1, :outcome, started_at, :now, :error, :traceback, :output
+    FROM custom_jobs WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+HELD_BY_OTHERS = """
+    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+    FROM custom_jobs WHERE status = 'processing' AND runner IS NOT :runner
+"""
+
+HELD_BY_WORKER = """
+    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+    FROM custom_jobs WHERE status = 'processing' AND runner = :runner AND worker = :worker
+"""
+
+START_RUNNER = """
+    INSERT INTO runners (pid, version, lingers, started, last_seen) VALUES (:pid, :version, :lingers, :now, :now)
+"""
+SEE_RUNNER = "UPDATE runners SET last_seen = :now WHERE id = :id"
+END_RUNNER = "UPDATE runners SET ended = :now, last_seen = :now WHERE id = :id"
+NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY id DESC LIMIT 1"
+
+# Runners of long ago tell nobody anything; the newest rows stay for the person who asks what happened.
+FORGET_RUNNERS = "DELETE FROM runners WHERE id <= (SELECT max(id) FROM runners) - 1000"
+
+SWEPT = "SELECT swept_to, swept_at FROM housekeeping"
+NOTE_SWEEP = "UPDATE housekeeping SET swept_to = :swept_to, swept_at = :swept_at"
+
+# A stretch of ids at a time, whatever stands in it: pruning needs no index that every settlement would pay for.
+STRETCH = "SELECT max(id) FROM (SELECT id FROM custom_jobs WHERE id > :after ORDER BY id LIMIT :most)"
+PRUNE = """
+    DELETE FROM custom_jobs
+    WHERE id > :after AND id <= :upto AND (
+        (status = 'completed' AND coalesce(finished_at, updated_at) < :completed)
+        OR (status = 'failed' AND coalesce(finished_at, updated_at) < :failed)
+        OR (status = 'cancelled' AND coalesce(finished_at, updated_at) < :cancelled))
+"""
+
+STATUS_OF = "SELECT status FROM custom_jobs WHERE id = :id"
+
+# What a drain would run, in its order: delayed rows that are due by then are counted in as if promoted.
+DUE_AT = """
+    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker, available_at
+    FROM custom_jobs
+    WHERE status = 'pending' AND (available_at IS NULL OR available_at <= :at)
+    ORDER BY priority DESC, available_at, id
+"""
+
+NOT_DUE_AT = """
+    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker, available_at
+    FROM custom_jobs
+    WHERE status = 'pending' AND available_at > :at
+    ORDER BY available_at, priority DESC, id
+"""

@@ -1,0 +1,241 @@
+"""Connections to the SQLite file: how they open, how a write transaction begins, what SQLite's errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import time
+
+from bgjob import clock
+from bgjob.errors import DatabaseBusyError, ForeignDatabaseError, StoreError
+from bgjob.store import schema
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
+
+# How long a writer waits for other writers; then the caller gets our own error.
+PATIENCE = 30.0
+# The lock is held by this very process: another thread may be about to commit, but our own caller never will.
+PATIENCE_WITH_OURSELVES = 3.0
+_SLICE_MS = 500
+
+
+class Database:
+    """One connection to the file at `path`, for one process; a fork must not carry it over."""
+
+    def __init__(self, path: str, *, durability: str = "normal", read_only: bool = False) -> None:
+        """Open the file, and create it with its tables unless `read_only`.
+
+        `path` is absolute. `durability` is `full` (a commit survives a power cut) or `normal`.
+        Raises StoreError when the file can't be used, ForeignDatabaseError when it isn't ours.
+        """
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            message = (
+                f"SQLite {sqlite3.sqlite_version} is too old for bgjob, which needs 3.35; use a newer Python build"
+            )
+            raise StoreError(message)
+        self.path = os.path.realpath(path)
+        with self.errors_explained():
+            self.connection = self._open(read_only=read_only)
+            try:
+                self._prepare(durability, read_only=read_only)
+                stat = os.stat(self.path)
+            except BaseException:
+                self.connection.close()
+                raise
+        self.identity = (stat.st_dev, stat.st_ino)
+
+    def _open(self, *, read_only: bool) -> sqlite3.Connection:
+        if not read_only:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        mode = "ro" if read_only else "rwc"
+        return sqlite3.connect(
+            f"file:{_quoted(self.path)}?mode={mode}",
+            uri=True,
+            timeout=_SLICE_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _prepare(self, durability: str, *, read_only: bool) -> None:
+        self.connection.text_factory = _text
+        if not schema.is_ours(self.connection, self.path):
+            if read_only:
+                message = f"{self.path} has no table custom_jobs yet; the first queued job makes it"
+                raise StoreError(message)
+            schema.create(self)
+        journal_mode = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
+        if durability == "full" or journal_mode != "wal":
+            self.connection.execute("PRAGMA synchronous = FULL")
+        else:
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+        # The WAL shrinks again after a long reader let it grow.
+        self.connection.execute("PRAGMA journal_size_limit = 4194304")
+
+    def close(self) -> None:
+        """Close the connection; closing twice is fine."""
+        self.connection.close()
+
+    def begin(self) -> None:
+        """Begin a write transaction, waiting up to 30 s for other writers; raise DatabaseBusyError after that.
+
+        IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
+        """
+        if self.connection.in_transaction:
+            message = f"{self.path}: queueing was called again from inside itself (from a signal handler?)"
+            raise StoreError(message)
+        started = clock.monotonic()
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+            else:
+                return
+            self._lose_patience(clock.monotonic() - started)
+
+    def _lose_patience(self, waited: float) -> None:
+        if waited >= PATIENCE_WITH_OURSELVES and self._we_hold_the_write_lock():
+            message = (
+                f"{self.path} is locked by an open transaction of this same process, which waits for us as we for it; "
+                "commit or roll back your own transaction on this file before you queue"
+            )
+            raise DatabaseBusyError(message)
+        if waited >= PATIENCE:
+            message = (
+                f"{self.path} was locked by another process for {waited:.0f} s; nothing was queued or changed. "
+                "Look for a program that keeps a transaction open on this file"
+            )
+            raise DatabaseBusyError(message)
+
+    def _we_hold_the_write_lock(self) -> bool:
+        """Tell from the kernel's list of locks (Linux) whether a connection of this process is the one that writes."""
+        inodes = set()
+        for name in (self.path, self.path + "-shm"):
+            with contextlib.suppress(OSError):
+                inodes.add(str(os.stat(name).st_ino))
+        try:
+            with open("/proc/locks", encoding="ascii") as locks:
+                lines = [line.split() for line in locks]
+        except (OSError, ValueError):
+            return False
+        ours = str(os.getpid())
+        # 12: POSIX  ADVISORY  WRITE 4242 fe:01:262147 120 120
+        return any(
+            len(line) > 5 and line[3] == "WRITE" and line[4] == ours and line[5].rpartition(":")[2] in inodes  # noqa: PLR2004  # columns as above
+            for line in lines
+        )
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block in one write transaction: committed as a whole, or not at all."""
+        with self.errors_explained():
+            self.begin()
+            try:
+                yield self.connection
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
+
+    def commit(self) -> None:
+        """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
+        started = clock.monotonic()
+        while True:
+            try:
+                self.connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or not self.connection.in_transaction:
+                    raise
+            else:
+                return
+            self._lose_patience(clock.monotonic() - started)
+
+    def rollback(self) -> None:
+        """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def errors_explained(self) -> Iterator[None]:
+        """Turn SQLite's and the system's errors into ours, with the file, the cause and the way out."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise explained(error, self.path) from error
+
+    def switch_to_wal(self) -> bool:
+        """Switch the file to write-ahead logging; False where the file system can't.
+
+        The switch needs the file for itself and ignores the busy timeout, so two first starts retry here.
+        """
+        started = clock.monotonic()
+        while True:
+            try:
+                return bool(self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    return False
+            self._lose_patience(clock.monotonic() - started)
+            time.sleep(random.uniform(0.002, 0.02))  # noqa: S311  # spreads two starters, no secret
+
+
+def explained(error: Exception, path: str) -> StoreError:
+    """Return our error for one of SQLite or of the operating system, met while using the file at `path`."""
+    text = str(error)
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary == sqlite3.SQLITE_NOTADB:
+        return ForeignDatabaseError(
+            f"{path} is no SQLite database; move it away or set another `database:` in the config"
+        )
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return StoreError(
+            f"{path} is damaged ({text}); stop all that uses it, keep a copy, and restore a backup or run "
+            "`sqlite3 FILE .recover`"
+        )
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreError(
+            f"{path}: the disk is full; nothing was written. Free some space; the queue then goes on by itself"
+        )
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusyError(f"{path} is locked by another process ({text})")
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or isinstance(error, OSError):
+        return StoreError(f"{path} can't be used ({text}){_owner(path)}")
+    return StoreError(f"{path}: {text}")
+
+
+def _owner(path: str) -> str:
+    """Name who owns the file or its nearest folder that exists, and who we are: the usual cause is two users."""
+    place = path
+    while not os.path.exists(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    try:
+        owner = os.stat(place).st_uid
+    except OSError:
+        return ""
+    return (
+        f"; {place} belongs to user {owner}, this process runs as user {os.geteuid()}. Queue and run as the same user, "
+        "or give both write permission to the file and its folder"
+    )
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _text(raw: bytes) -> str:
+    # Another program can store bytes that are no UTF-8; they must spoil their own row only.
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

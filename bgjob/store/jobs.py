@@ -1,0 +1,152 @@
+"""The running side of the store: promote, claim and settle, each job only by who holds it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bgjob import clock, sql
+from bgjob.job import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+    import sqlite3
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from bgjob.job import Failure, Outcome
+    from bgjob.store.connection import Database
+
+# So many delayed rows become ready in one transaction: it holds the write lock for a few milliseconds only.
+PROMOTED_AT_ONCE = 1_000
+
+
+class Owner(NamedTuple):
+    """Who claims: runner number, worker identity, and how many jobs may run at once in all."""
+
+    runner: int
+    worker: str
+    workers: int
+
+
+class Look(NamedTuple):
+    """The queue at a glance."""
+
+    newest_runner: int | None
+    processing: int
+    due: int  # counted up to twice the number of workers
+    next_available_at: str | None
+
+
+class JobStore:
+    """What a worker (or the runner, for a worker that is gone) does to jobs."""
+
+    def __init__(self, database: Database) -> None:
+        """Work through `database`."""
+        self.database = database
+        self._execute = database.connection.execute
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Run several moves as one: committed together or not at all."""
+        return self.database.transaction()
+
+    def claim(self, owner: Owner, now: dt.datetime) -> Job | None:
+        """Take the next due job; inside a transaction.
+
+        None if nothing is due, if a newer runner has the queue, or if as many jobs are running as may.
+        """
+        self._promote(now)
+        return self._claimed(sql.CLAIM, {**owner._asdict(), "now": clock.to_text(now)})
+
+    def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
+        """Take the pending job `job_id`, due or not; inside a transaction."""
+        return self._claimed(sql.CLAIM_ONE, {**owner._asdict(), "id": job_id, "now": clock.to_text(now)})
+
+    def _claimed(self, statement: str, values: dict[str, object]) -> Job | None:
+        # fetchall: a statement that is not read to its end would hold the transaction open.
+        rows = self._execute(statement, values).fetchall()
+        return Job(*rows[0]) if rows else None
+
+    def _promote(self, now: dt.datetime) -> None:
+        head = self._execute(sql.DELAYED_HEAD).fetchone()
+        if head is not None and head[0] <= clock.to_text(now):
+            self._execute(sql.PROMOTE, {"now": clock.to_text(now), "most": PROMOTED_AT_ONCE})
+
+    def complete(self, job: Job, now: dt.datetime, *, outcome: Outcome, output: str) -> bool:
+        """Settle a job that succeeded; return False if it is no longer held by the worker in `job`."""
+        if output:
+            self._record(job, now, outcome, output)
+        return self._settled(sql.COMPLETE, job, now)
+
+    def retry(self, job: Job, now: dt.datetime, *, failure: Failure, output: str, available_at: dt.datetime) -> bool:
+        """Settle a failed attempt that another one follows at `available_at`; return False if it is no longer held."""
+        self._record(job, now, failure, output)
+        return self._settled(sql.RETRY, job, now, failure, available_at=clock.to_text(available_at))
+
+    def fail(self, job: Job, now: dt.datetime, *, failure: Failure, output: str) -> bool:
+        """Settle the last failed attempt; return False if the job is no longer held."""
+        self._record(job, now, failure, output)
+        return self._settled(sql.FAIL, job, now, failure)
+
+    def release(self, job: Job, now: dt.datetime) -> bool:
+        """Hand a running job back uncounted; return False if it is no longer held."""
+        return self._settled(sql.RELEASE, job, now)
+
+    def _settled(
+        self, statement: str, job: Job, now: dt.datetime, failure: Failure | None = None, **more: object
+    ) -> bool:
+        values = {"id": job.id, "runner": job.runner, "worker": job.worker, "now": clock.to_text(now), **more}
+        if failure is not None:
+            values |= {"error": failure.error, "crashed": int(failure.kind == "crashed")}
+        return self._execute(statement, values).rowcount == 1
+
+    def _record(self, job: Job, now: dt.datetime, outcome: Outcome, output: str) -> None:
+        self._execute(
+            sql.RECORD_ATTEMPT,
+            {
+                "id": job.id,
+                "runner": job.runner,
+                "worker": job.worker,
+                "outcome": outcome.kind,
+                "now": clock.to_text(now),
+                "error": getattr(outcome, "error", None),
+                "traceback": getattr(outcome, "traceback", None) or None,
+                "output": output or None,
+            },
+        )
+
+    def held_by(self, runner: int, worker: str) -> Job | None:
+        """Return the job that a worker of a runner holds, if any."""
+        row = self._execute(sql.HELD_BY_WORKER, {"runner": runner, "worker": worker}).fetchone()
+        return Job(*row) if row else None
+
+    def held_by_others(self, runner: int) -> list[Job]:
+        """Return the jobs that workers of other runners hold."""
+        return [Job(*row) for row in self._execute(sql.HELD_BY_OTHERS, {"runner": runner}).fetchall()]
+
+    def is_anything_to_do(self, now: dt.datetime) -> bool:
+        """Return whether a job could be claimed at `now`, or one is processing whose runner may be dead."""
+        due = self._execute(sql.ANYTHING_DUE, {"now": clock.to_text(now)}).fetchone()[0]
+        return bool(due) or self._execute(sql.RUNNERS_AT_WORK).fetchone() is not None
+
+    def look(self, workers: int, now: dt.datetime) -> Look:
+        """Return what a runner with so many `workers` must know to decide what is next."""
+        row = self._execute(sql.LOOK, {"workers": workers, "now": clock.to_text(now)}).fetchone()
+        return Look(*row)
+
+    def status_of(self, job_id: int) -> str | None:
+        """Return the status of a job, or None if there is no such job."""
+        row = self._execute(sql.STATUS_OF, {"id": job_id}).fetchone()
+        return row[0] if row else None
+
+    def due_at(self, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+        """Yield what a drain at `instant` would run, in its order, with the time at which each is due."""
+        return self._waiting(sql.DUE_AT, instant)
+
+    def not_due_at(self, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+        """Yield what still waits at `instant`, the next one first, with the time at which each is due."""
+        return self._waiting(sql.NOT_DUE_AT, instant)
+
+    def _waiting(self, statement: str, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+        for row in self._execute(statement, {"at": clock.to_text(instant)}):
+            yield Job(*row[:9]), row[9]

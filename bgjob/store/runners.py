@@ -1,0 +1,61 @@
+"""The table of runners: it numbers them, and the newest number alone may claim."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from bgjob import clock, sql, version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from bgjob.store.connection import Database
+
+
+class RunnerStore:
+    """What a runner writes about itself."""
+
+    def __init__(self, database: Database) -> None:
+        """Work through `database`."""
+        self._database = database
+
+    def start(self, now: dt.datetime, *, lingers: bool) -> int:
+        """Enter a new runner and return its number, higher than all before."""
+        with self._database.transaction() as connection:
+            connection.execute(sql.FORGET_RUNNERS)
+            cursor = connection.execute(
+                sql.START_RUNNER,
+                {"pid": os.getpid(), "version": version.__version__, "lingers": lingers, "now": clock.to_text(now)},
+            )
+        number = cursor.lastrowid
+        assert number is not None  # noqa: S101  # for the type checker alone: the INSERT succeeded
+        return number
+
+    def seen(self, number: int, now: dt.datetime) -> None:
+        """Note that the runner still lives."""
+        with self._database.transaction() as connection:
+            connection.execute(sql.SEE_RUNNER, {"id": number, "now": clock.to_text(now)})
+
+    def end(self, number: int, now: dt.datetime) -> None:
+        """Note that the runner has ended, and bring the write-ahead log back to nothing."""
+        with self._database.transaction() as connection:
+            connection.execute(sql.END_RUNNER, {"id": number, "now": clock.to_text(now)})
+        # Whoever still reads may keep it from shrinking; the next tick tries again.
+        self._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def newest(self) -> RunnerRow | None:
+        """Return the newest runner, or None if there never was one."""
+        row = self._database.connection.execute(sql.NEWEST_RUNNER).fetchone()
+        return RunnerRow(*row) if row else None
+
+
+class RunnerRow(NamedTuple):
+    """A runner as it entered itself."""
+
+    id: int
+    pid: int
+    lingers: int
+    started: str
+    ended: str | None

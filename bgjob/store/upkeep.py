@@ -1,0 +1,46 @@
+"""Housekeeping of the store: finished rows are pruned by age, a stretch of ids at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from bgjob import clock, sql
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.store.connection import Database
+
+# So many ids a step: a few milliseconds under the write lock at the most.
+STRETCH = 500
+SWEEP_EVERY = dt.timedelta(hours=1)
+
+
+class Upkeep:
+    """A sweep over all rows, once an hour, in steps that anybody may interrupt."""
+
+    def __init__(self, database: Database, *, keep: dict[str, float]) -> None:
+        """Prune rows that have been finished for longer than `keep` (status -> seconds)."""
+        self._database = database
+        self._keep = keep
+
+    def is_due(self, now: dt.datetime) -> bool:
+        """Return whether a sweep is to be begun or gone on with."""
+        swept_to, swept_at = self._database.connection.execute(sql.SWEPT).fetchone()
+        if swept_to or swept_at is None:
+            return True
+        # A clock that was set back must not put the next sweep off for ever.
+        return abs(now - clock.from_text(swept_at)) >= SWEEP_EVERY
+
+    def step(self, now: dt.datetime) -> bool:
+        """Prune the next stretch; return False once the sweep has come to the last row."""
+        connection = self._database.connection
+        (after, _) = connection.execute(sql.SWEPT).fetchone()
+        (upto,) = connection.execute(sql.STRETCH, {"after": after, "most": STRETCH}).fetchone()
+        cutoffs = {status: clock.to_text(clock.later(now, -seconds)) for status, seconds in self._keep.items()}
+        with self._database.transaction():
+            if upto is not None:
+                connection.execute(sql.PRUNE, {"after": after, "upto": upto, **cutoffs})
+            connection.execute(
+                sql.NOTE_SWEEP, {"swept_to": upto or 0, "swept_at": None if upto else clock.to_text(now)}
+            )
+        return upto is not None

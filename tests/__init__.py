@@ -1,0 +1,1 @@
+"""The tests of bgjob; a package, so that no other package called `tests` can stand in its place."""

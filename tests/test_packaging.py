@@ -1,0 +1,53 @@
+"""The wheel: what is in it, and that another project's environment needs nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+
+    about = {name for name in names if name.startswith("bgjob-0.1.0.dist-info/")}
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bgjob").rglob("*") if is_ours(path)}
+    assert names - about == package
+    assert {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"} <= {name.partition("/")[2] for name in about}
+
+
+def test_the_wheel_works_in_another_projects_environment(wheel: Path, tmp_path: Path) -> None:
+    python = str(tmp_path / "env" / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True, capture_output=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jobs.yaml").write_text("approved_classes: [jobs.Hello]\napproved_methods: [execute]\n")
+    (tmp_path / "jobs.py").write_text("class Hello:\n    def execute(self):\n        print('hello')\n")
+    program = "from bgjob import run_background_job; print(run_background_job('jobs.Hello'))"
+
+    queued = subprocess.run([python, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    assert queued.stdout == "True\n"
+    assert (tmp_path / "storage" / "jobs.sqlite3").exists()
+
+
+def is_ours(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
