@@ -73,7 +73,7 @@ class Page(BaseHTTPRequestHandler):
         """Show the form or the list."""
         match self.path.partition("?")[0]:
             case "/":
-                self.answer(form_page("Queued: the runner looks each minute." if self.path == "/?queued" else ""))
+                self.answer(form_page("Queued; see below." if self.path == "/?queued" else ""))
             case "/jobs":
                 self.answer(jobs_page())
             case _:

@@ -65,15 +65,14 @@ def _class_refused(config: Config, job_class: object) -> str:
     where = f"Approved classes stand in {config.path}"
     if not config.classes:
         return f"{_shown(job_class)} is not approved: no class is. {where}"
-    return f"{_shown(job_class)} is not approved{_did_you_mean(job_class, list(config.classes))}. {where}"
+    return f"{_shown(job_class)} is not approved{_did_you_mean(job_class, list(config.classes)) or '.'} {where}"
 
 
 def _method_refused(config: Config, job_class: str, method: object) -> str:
     methods = sorted(config.classes[job_class].methods)
-    listed = f"approved for {job_class}: {', '.join(methods) or 'none'}"
     return (
-        f"method {_shown(method)} is not approved{_did_you_mean(method, methods)}; {listed}. "
-        f"Approved methods stand in {config.path}"
+        f"method {_shown(method)} is not approved{_did_you_mean(method, methods) or '.'} "
+        f"Approved for {job_class}: {', '.join(methods) or 'none'}. The lists stand in {config.path}"
     )
 
 

@@ -135,7 +135,7 @@ ALL_KEYS: Table = REQUIRED_KEYS | CLASS_KEYS | FILE_KEYS
 
 
 def read_settings(root: yaml.Node, problems: Problems) -> dict[str, Any]:
-    """Return the values of FILE_KEYS, and `classes` (name -> ClassRules); raises ConfigError with all problems."""
+    """Return the values of FILE_KEYS, `classes` (name -> ClassRules) and `methods`; or raise ConfigError with all."""
     given = read_keys(root, "the file", problems, ALL_KEYS)
     if isinstance(root, yaml.MappingNode):
         for key in REQUIRED_KEYS:
@@ -145,7 +145,7 @@ def read_settings(root: yaml.Node, problems: Problems) -> dict[str, Any]:
     values = _defaults(ALL_KEYS) | given
     of_all = {key: values[key] for key in CLASS_KEYS} | {"methods": values["approved_methods"]}
     classes = {name: ClassRules(**(of_all | own)) for name, own in values["approved_classes"].items()}
-    return {key: values[key] for key in FILE_KEYS} | {"classes": classes}
+    return {key: values[key] for key in FILE_KEYS} | {"classes": classes, "methods": values["approved_methods"]}
 
 
 def _defaults(table: Table) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class Config(Value):
         "log_files",
         "log_max_size",
         "max_params_size",
+        "methods",
         "path",
         "root",
         "shutdown_grace",
@@ -113,6 +114,7 @@ class Config(Value):
     workers: int  # jobs running at once, over all runners of the database
     linger: float  # seconds that a runner stays after the drain
     keep: dict[str, float]  # finished status -> seconds until its rows are pruned
+    methods: frozenset[str]  # approved for every class that brings no list of its own
     boot: str | None  # module that each fresh worker imports before its first job
     database: str  # absolute; may lead through symbolic links
     durability: str  # "full" or "normal"

@@ -66,6 +66,7 @@ class LogFile:
     def rotate_if_large(self) -> None:
         """Runner: move the file aside once it is past its size, and the older ones on by one."""
         try:
+            self._open_if_moved()  # so that a log which can't be written shows here, where someone can say so
             if os.stat(self.path).st_size < self._max_size:
                 return
             for number in range(self._files - 1, 1, -1):
@@ -78,7 +79,7 @@ class LogFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            self.trouble = f"{self.path} can't be rotated ({error.strerror or error})"
+            self.trouble = f"{self.path} can't be used ({error.strerror or error}); jobs go on without it"
 
     def forget(self) -> None:
         """Forget the descriptor, which is closed already; the next write opens the file again."""

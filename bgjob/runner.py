@@ -24,7 +24,7 @@ from bgjob.store.jobs import JobStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 from bgjob.wake import Ear
-from bgjob.worker import BOOT_FAILED, STORE_FAILED, Worker
+from bgjob.worker import BOOT_FAILED, FILES_CLOSED, STORE_FAILED, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ OUR_BUG = 70
 CONFIG_WRONG = 78
 
 _LOOK_EVERY = 1.0
+_SHORTEST_WAIT = 0.02  # for a process that was killed and is not gone yet
 _MOST_FRUITLESS = 20  # one after the other; a few are normal when another worker was quicker
 _LONGEST_TAIL = 400
 _SECONDS_OF_UPKEEP = 1.0
@@ -138,16 +139,19 @@ class Runner:
         """Turn until nothing is left to do: reap, kill what is overdue, decide, sleep."""
         self._linger_until = clock.monotonic() + self._config.linger
         while True:
-            for child, code in self._crew.reap():
-                self._take_leave(child, code)
+            look = None
+            try:
+                for child, code in self._crew.reap():
+                    self._take_leave(child, code)
+                if not (self._retired or self._stopped_by or self._ended != FINE):
+                    look = self._decide()
+            except StoreError as error:
+                # What runs may end by itself; what can't be settled now is rescued by a later tick.
+                self._complain_once(str(error))
+                self._ended = STORE_UNUSABLE
             self._crew.kill_overdue()
             if self._stopped_by or self._ended != FINE:
                 self._wind_up()
-                look = None
-            elif self._retired:
-                look = None
-            else:
-                look = self._decide()
             if not self._crew and (look is None or self._is_over(look)):
                 return
             self._sleep(look)
@@ -281,7 +285,7 @@ class Runner:
         seconds = _LOOK_EVERY
         for instant in (self._crew.next_kill(), self._wind_up_by):
             if instant is not None:
-                seconds = min(seconds, instant - clock.monotonic())
+                seconds = min(seconds, max(instant - clock.monotonic(), _SHORTEST_WAIT))
         if look is not None and look.next_available_at is not None and not look.due:
             until_due = clock.from_text(look.next_available_at) - clock.now()
             seconds = min(seconds, until_due.total_seconds())
@@ -393,6 +397,8 @@ def _wake_up(_number: int, _frame: FrameType | None) -> None:
 
 
 def _death(code: int) -> str:
+    if code == FILES_CLOSED:
+        return "had files closed under it that the job had not opened"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name} (signal {-code})"

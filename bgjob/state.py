@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _locale
+import _signal  # type: ignore[import-not-found]  # signal.getsignal turns each handler into an enum, 4 µs a time
 import _thread
 import os
 import resource
@@ -55,7 +56,7 @@ class ProcessState:
             _thread._count(),  # noqa: SLF001  # threading's own count misses threads started below it
             sys.getrecursionlimit(),
             _locale.setlocale(_locale.LC_ALL),
-            *map(signal.getsignal, _HANDLERS),
+            *map(_signal.getsignal, _HANDLERS),
             *map(id, streams),
             *[getattr(stream, "closed", True) for stream in streams],
             *map(_file_behind, range(3)),

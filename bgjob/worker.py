@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 ENDED = 0
 BOOT_FAILED = 4
 STORE_FAILED = 5
+FILES_CLOSED = 6
 
 SECONDS_FOR_BOOT = 300.0
 
@@ -90,6 +91,8 @@ class Worker:
         signal.signal(signal.SIGALRM, deadline.on_alarm)
         since = clock.monotonic()
         self._slot.note(0, since, since + SECONDS_FOR_BOOT)
+        # A job that queues another one finds the same config, wherever it was started from.
+        os.environ["BGJOB_CONFIG"] = self._config.path
         if not self._boot():
             return BOOT_FAILED
         self._slot.finish()
@@ -138,8 +141,7 @@ class Worker:
 
     def _drain(self, store: JobStore, state: ProcessState) -> bool:
         """Run jobs until none can be claimed; return whether there was one."""
-        with store.transaction():
-            job = self._claim(store)
+        job = self._next(store)
         if job is None:
             return False
         while job is not None:
@@ -148,6 +150,13 @@ class Worker:
 
     def _may_not_go_on(self) -> bool:
         return self._must_be_replaced or self._slot.must_stop or os.getppid() != self._parent
+
+    def _next(self, store: JobStore) -> Job | None:
+        now = clock.now()
+        if store.must_promote(now):
+            store.promote(now)
+        with store.transaction():
+            return self._claim(store)
 
     def _claim(self, store: JobStore) -> Job | None:
         """Claim the next job; one that wants a fresh process is left to the next worker if this one isn't fresh."""
@@ -171,21 +180,25 @@ class Worker:
             outcome = execution.execute(self._config, job)
         duration = clock.monotonic() - since
         output = self._flushed_output()
+        if self._capture and not self._capture.is_ours():
+            # The job closed files that it had not opened: those of the database may be other files by now.
+            os._exit(FILES_CLOSED)
         self._slot.finish()
         self._has_run = True
         self._must_be_replaced = (
             state.has_changed() or isinstance(outcome, TimedOut) or (rules is not None and rules.fresh)
         )
         now = clock.now()
-        following = None
+        following, must_promote = None, False
         with store.transaction():
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
             if not last and not self._may_not_go_on():
-                following = self._claim(store)
+                must_promote = store.must_promote(now)
+                following = None if must_promote else self._claim(store)
         if settlement.held:
             self._slot.count(settlement.verb)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
-        return following
+        return self._next(store) if must_promote else following
 
     def _flushed_output(self) -> str:
         for stream in (sys.stdout, sys.stderr):

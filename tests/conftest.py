@@ -147,6 +147,16 @@ class Project:
         finally:
             connection.close()
 
+    def sql_unchecked(self, statement: str) -> None:
+        """Run one statement as a program would that sets the table's CHECKs aside."""
+        connection = sqlite3.connect(self.database, timeout=30)
+        try:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            with connection:
+                connection.execute(statement)
+        finally:
+            connection.close()
+
     def jobs(self, columns: str = "id, status") -> list[tuple[Any, ...]]:
         """Return the rows of custom_jobs in the order of their ids."""
         return self.sql(f"SELECT {columns} FROM custom_jobs ORDER BY id")  # noqa: S608  # the test's own columns

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import bgjob
+
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
@@ -27,7 +29,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
-    about = {name for name in names if name.startswith("bgjob-0.1.0.dist-info/")}
+    about = {name for name in names if name.startswith(f"bgjob-{bgjob.__version__}.dist-info/")}
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bgjob").rglob("*") if is_ours(path)}
     assert names - about == package
     assert {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"} <= {name.partition("/")[2] for name in about}

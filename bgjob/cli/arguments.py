@@ -15,12 +15,11 @@ _EXIT_CODES = """\
 exit codes:
   0        done; nothing was due; another runner is at work; or stopped by a signal with every job finished or
            handed back
-  1        with --exit-code: a job failed for good; with --job: no such job, or it is not pending; with --check: a class
-           or method can't be found
+  1        with --exit-code: a job failed for good; with --job: no such job, or it is not pending
   2        wrong usage
   69       the database or the lock can't be used
   70       a bug in bgjob
-  78       the config is wrong, or `boot` can't be imported
+  78       the config is wrong, or `boot` can't be imported; with --check also: a class or method can't be found
   130/143  forced by a second SIGINT/SIGTERM
 
 On a terminal a tick tells what it does; anywhere else it is silent unless a person must act, so cron mails only that.

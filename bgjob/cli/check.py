@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from bgjob import execution
-from bgjob.cli.run import A_JOB_FAILED
 from bgjob.runner import CONFIG_WRONG, FINE
 
 TYPE_CHECKING = False
@@ -23,28 +23,48 @@ def check(config: Config) -> int:
     except BaseException as error:  # noqa: BLE001  # the edge of user code
         _say(f"boot: {config.boot} can't be imported: {execution.described(error).error}")
         return CONFIG_WRONG
-    missing = sum(_missing(name, sorted(rules.methods)) for name, rules in config.classes.items())
-    if missing:
-        _say(f"{missing} not found; jobs that name them would fail. The list stands in {config.path}")
-        return A_JOB_FAILED
+    found: dict[str, set[str]] = {}
+    problems = []
+    for name in config.classes:
+        try:
+            found[name] = _methods_of(execution.find_class(name), config.classes[name].methods)
+        except BaseException as error:  # noqa: BLE001  # the edge of user code
+            problems.append(f"{name} can't be imported: {execution.described(error).error}")
+    problems += _not_found(config, found)
+    for problem in problems:
+        _say(problem)
+    if problems:
+        _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
+        return CONFIG_WRONG
     _say(f"{config.path} is fine: {len(config.classes)} approved classes, all found with their methods")
     return FINE
 
 
-def _missing(name: str, methods: list[str]) -> int:
-    try:
-        job_class = execution.find_class(name)
-    except BaseException as error:  # noqa: BLE001  # the edge of user code
-        _say(f"{name}: can't be imported: {execution.described(error).error}")
-        return 1
-    missing = 0
+def _methods_of(job_class: type, methods: frozenset[str]) -> set[str]:
+    found = set()
     for method in methods:
-        try:
+        with contextlib.suppress(execution.NotRunnableError):
             execution.check_method(job_class, method)
-        except execution.NotRunnableError as error:
-            _say(f"{name}: {error}")
-            missing += 1
-    return missing
+            found.add(method)
+    return found
+
+
+def _not_found(config: Config, found: dict[str, set[str]]) -> list[str]:
+    """Return a line for each method that a class lists for itself and lacks, or that no class has."""
+    problems = []
+    for name, methods in found.items():
+        own = config.classes[name].methods
+        if own != config.methods:
+            problems += [f"{name} has no runnable method {method}" for method in sorted(own - methods)]
+        elif own and not methods:
+            problems.append(f"{name} has none of the approved methods: {', '.join(sorted(own))}")
+    sharing = [name for name in found if config.classes[name].methods == config.methods]
+    anywhere = set().union(*(found[name] for name in sharing))
+    if sharing:
+        problems += [
+            f"no approved class has a runnable method {method}" for method in sorted(config.methods - anywhere)
+        ]
+    return problems
 
 
 def _say(text: str) -> None:

@@ -80,7 +80,7 @@ def _dispatch(options: Options, config_path: str, script: str, console: Console)
         from bgjob.cli.loop import loop
 
         return loop(script, options)
-    settings = _overridden(config.read_config(config_path), options)
+    settings = config.read_config(config_path)
     for warning in settings.warnings:
         console.say(warning)
     if options.check:
@@ -102,12 +102,14 @@ def _overridden(settings: Config, options: Options) -> Config:
     return settings
 
 
-def tick(settings: Config, options: Options, console: Console) -> int:
-    """Run one tick in full and return its exit code."""
+def tick(written: Config, options: Options, console: Console) -> int:
+    """Run one tick in full and return its exit code; `written` is the config as it stands in its file."""
+    settings = _overridden(written, options)
     database = Database(settings.database)
     with database.errors_explained():
         try:
-            memo.write(settings.path, settings.content, database=database.path, always_start=settings.linger > 0)
+            # What the options change is no matter of the next tick's.
+            memo.write(written.path, written.content, database=database.path, always_start=written.linger > 0)
             memo.leave_sign_of_life(database.path)
             wanted = _is_runner_wanted(settings, database, only=options.job)
             newest = RunnerStore(database).newest()

@@ -14,7 +14,8 @@ from bgjob.store import schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 
@@ -52,7 +53,7 @@ class Database:
 
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
         if not read_only:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            _make_folder(os.path.dirname(self.path))
         mode = "ro" if read_only else "rwc"
         return sqlite3.connect(
             f"file:{_quoted(self.path)}?mode={mode}",
@@ -144,6 +145,11 @@ class Database:
                 self.rollback()
                 raise
 
+    def fetch(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a SELECT outside a transaction; StoreError where the database can't be read."""
+        with self.errors_explained():
+            return self.connection.execute(statement, values or {}).fetchall()
+
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
         started = clock.monotonic()
@@ -185,6 +191,22 @@ class Database:
                     return False
             self._lose_patience(clock.monotonic() - started)
             time.sleep(random.uniform(0.002, 0.02))  # noqa: S311  # spreads two starters, no secret
+
+
+def _make_folder(folder: str) -> None:
+    """Make `folder` and those above it, each synced into the one above, so that a power cut can't take it away."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    if above != folder:
+        _make_folder(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    handle = os.open(above, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def explained(error: Exception, path: str) -> StoreError:

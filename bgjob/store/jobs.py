@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from bgjob.job import Failure, Outcome
     from bgjob.store.connection import Database
 
 # So many delayed rows become ready in one transaction: it holds the write lock for a few milliseconds only.
 PROMOTED_AT_ONCE = 1_000
+# So many are read at once: the sort of a large backlog costs the same for a few rows as for some thousands.
+READ_AT_ONCE = 10_000
 
 
 class Owner(NamedTuple):
@@ -45,17 +48,18 @@ class JobStore:
         """Work through `database`."""
         self.database = database
         self._execute = database.connection.execute
+        self._promoted_until = ""
+        self._floor: tuple[int, str, int] | None = None
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Run several moves as one: committed together or not at all."""
         return self.database.transaction()
 
     def claim(self, owner: Owner, now: dt.datetime) -> Job | None:
-        """Take the next due job; inside a transaction.
+        """Take the next ready job; inside a transaction, after a look at `must_promote`.
 
-        None if nothing is due, if a newer runner has the queue, or if as many jobs are running as may.
+        None if nothing is ready, if a newer runner has the queue, or if as many jobs are running as may.
         """
-        self._promote(now)
         return self._claimed(sql.CLAIM, {**owner._asdict(), "now": clock.to_text(now)})
 
     def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
@@ -67,10 +71,45 @@ class JobStore:
         rows = self._execute(statement, values).fetchall()
         return Job(*rows[0]) if rows else None
 
-    def _promote(self, now: dt.datetime) -> None:
+    def must_promote(self, now: dt.datetime) -> bool:
+        """Return whether a delayed job has fallen due that could be better than the best ready one.
+
+        Almost always one look at the head of an index tells that nothing has. Of a large backlog only the best are
+        promoted; the others, all worse than `_floor`, wait until the ready ones have come down to it.
+        """
         head = self._execute(sql.DELAYED_HEAD).fetchone()
-        if head is not None and head[0] <= clock.to_text(now):
-            self._execute(sql.PROMOTE, {"now": clock.to_text(now), "most": PROMOTED_AT_ONCE})
+        text = clock.to_text(now)
+        if head is None or head[0] > text:
+            return False
+        if self._floor is None or head[0] > self._promoted_until:
+            return True
+        if self._execute(sql.DUE_SINCE, {"since": self._promoted_until, "now": text}).fetchone():
+            return True
+        ready = self._execute(sql.READY_HEAD).fetchone()
+        return ready is None or _place(ready) > self._floor
+
+    def promote(self, now: dt.datetime) -> None:
+        """Make the best of the delayed jobs that are due ready, in transactions of their own."""
+        text = clock.to_text(now)
+        if self._floor is not None:
+            fallen_due = self._best_delayed(self._promoted_until, text)
+            if fallen_due and len(fallen_due) < READ_AT_ONCE:
+                self._make_ready(fallen_due, text)
+                self._promoted_until = text
+                return
+        best = self._best_delayed("", text)
+        self._make_ready(best, text)
+        self._promoted_until = text
+        self._floor = _place(best[-1]) if len(best) == READ_AT_ONCE else None
+
+    def _best_delayed(self, since: str, now: str) -> list[tuple[Any, ...]]:
+        return self.database.fetch(sql.BEST_DELAYED, {"since": since, "now": now, "most": READ_AT_ONCE})
+
+    def _make_ready(self, rows: list[tuple[Any, ...]], now: str) -> None:
+        for start in range(0, len(rows), PROMOTED_AT_ONCE):
+            with self.transaction() as connection:
+                values = [{"id": row[2], "now": now} for row in rows[start : start + PROMOTED_AT_ONCE]]
+                connection.executemany(sql.PROMOTE, values)
 
     def complete(self, job: Job, now: dt.datetime, *, outcome: Outcome, output: str) -> bool:
         """Settle a job that succeeded; return False if it is no longer held by the worker in `job`."""
@@ -117,27 +156,26 @@ class JobStore:
 
     def held_by(self, runner: int, worker: str) -> Job | None:
         """Return the job that a worker of a runner holds, if any."""
-        row = self._execute(sql.HELD_BY_WORKER, {"runner": runner, "worker": worker}).fetchone()
-        return Job(*row) if row else None
+        rows = self.database.fetch(sql.HELD_BY_WORKER, {"runner": runner, "worker": worker})
+        return Job(*rows[0]) if rows else None
 
     def held_by_others(self, runner: int) -> list[Job]:
         """Return the jobs that workers of other runners hold."""
-        return [Job(*row) for row in self._execute(sql.HELD_BY_OTHERS, {"runner": runner}).fetchall()]
+        return [Job(*row) for row in self.database.fetch(sql.HELD_BY_OTHERS, {"runner": runner})]
 
     def is_anything_to_do(self, now: dt.datetime) -> bool:
         """Return whether a job could be claimed at `now`, or one is processing whose runner may be dead."""
-        due = self._execute(sql.ANYTHING_DUE, {"now": clock.to_text(now)}).fetchone()[0]
-        return bool(due) or self._execute(sql.RUNNERS_AT_WORK).fetchone() is not None
+        due = self.database.fetch(sql.ANYTHING_DUE, {"now": clock.to_text(now)})[0][0]
+        return bool(due or self.database.fetch(sql.RUNNERS_AT_WORK))
 
     def look(self, workers: int, now: dt.datetime) -> Look:
         """Return what a runner with so many `workers` must know to decide what is next."""
-        row = self._execute(sql.LOOK, {"workers": workers, "now": clock.to_text(now)}).fetchone()
-        return Look(*row)
+        return Look(*self.database.fetch(sql.LOOK, {"workers": workers, "now": clock.to_text(now)})[0])
 
     def status_of(self, job_id: int) -> str | None:
         """Return the status of a job, or None if there is no such job."""
-        row = self._execute(sql.STATUS_OF, {"id": job_id}).fetchone()
-        return row[0] if row else None
+        rows = self.database.fetch(sql.STATUS_OF, {"id": job_id})
+        return rows[0][0] if rows else None
 
     def due_at(self, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
         """Yield what a drain at `instant` would run, in its order, with the time at which each is due."""
@@ -148,5 +186,12 @@ class JobStore:
         return self._waiting(sql.NOT_DUE_AT, instant)
 
     def _waiting(self, statement: str, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
-        for row in self._execute(statement, {"at": clock.to_text(instant)}):
-            yield Job(*row[:9]), row[9]
+        with self.database.errors_explained():
+            for row in self._execute(statement, {"at": clock.to_text(instant)}):
+                yield Job(*row[:9]), row[9]
+
+
+def _place(row: tuple[int, str | None, int]) -> tuple[int, str, int]:
+    """Return what sorts rows (priority, available_at, id) as a drain does: no available_at comes first."""
+    priority, available_at, job_id = row
+    return -priority, available_at or "", job_id

@@ -43,12 +43,12 @@ class RunnerStore:
         with self._database.transaction() as connection:
             connection.execute(sql.END_RUNNER, {"id": number, "now": clock.to_text(now)})
         # Whoever still reads may keep it from shrinking; the next tick tries again.
-        self._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._database.fetch(sql.CHECKPOINT)
 
     def newest(self) -> RunnerRow | None:
         """Return the newest runner, or None if there never was one."""
-        row = self._database.connection.execute(sql.NEWEST_RUNNER).fetchone()
-        return RunnerRow(*row) if row else None
+        rows = self._database.fetch(sql.NEWEST_RUNNER)
+        return RunnerRow(*rows[0]) if rows else None
 
 
 class RunnerRow(NamedTuple):

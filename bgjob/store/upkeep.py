@@ -25,7 +25,7 @@ class Upkeep:
 
     def is_due(self, now: dt.datetime) -> bool:
         """Return whether a sweep is to be begun or gone on with."""
-        swept_to, swept_at = self._database.connection.execute(sql.SWEPT).fetchone()
+        swept_to, swept_at = self._database.fetch(sql.SWEPT)[0]
         if swept_to or swept_at is None:
             return True
         # A clock that was set back must not put the next sweep off for ever.
@@ -33,11 +33,10 @@ class Upkeep:
 
     def step(self, now: dt.datetime) -> bool:
         """Prune the next stretch; return False once the sweep has come to the last row."""
-        connection = self._database.connection
-        (after, _) = connection.execute(sql.SWEPT).fetchone()
-        (upto,) = connection.execute(sql.STRETCH, {"after": after, "most": STRETCH}).fetchone()
+        after = self._database.fetch(sql.SWEPT)[0][0]
+        upto = self._database.fetch(sql.STRETCH, {"after": after, "most": STRETCH})[0][0]
         cutoffs = {status: clock.to_text(clock.later(now, -seconds)) for status, seconds in self._keep.items()}
-        with self._database.transaction():
+        with self._database.transaction() as connection:
             if upto is not None:
                 connection.execute(sql.PRUNE, {"after": after, "upto": upto, **cutoffs})
             connection.execute(
