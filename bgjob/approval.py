@@ -41,7 +41,7 @@ def approved_name(config: Config, job_class: object) -> str:
             f"not {type(job_class).__name__}"
         )
         raise InvalidJobError(message)
-    if name.startswith("__main__."):
+    if name.startswith(("__main__.", "__mp_main__.")):  # the latter in children of multiprocessing
         message = (
             f"{_shown(name)} stands in the script that was started, which the runner would not find under that name; "
             "move the class into a module of its own, approve it there and queue it by that name"

@@ -30,7 +30,10 @@ def to_text(instant: dt.datetime) -> str:
 
 def from_text(text: str) -> dt.datetime:
     """Return the aware UTC instant for a text of the database; ValueError for any other shape."""
-    return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+    instant = dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+    if to_text(instant) != text:
+        raise ValueError(f"not a time of the form YYYY-MM-DD HH:MM:SS.ffffff: {text[:40]!a}")
+    return instant
 
 
 def later(instant: dt.datetime, seconds: float) -> dt.datetime:

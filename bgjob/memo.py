@@ -1,7 +1,7 @@
 """What a tick leaves behind: for the next one's doorman where the database is, for people the sign that it came.
 
-So the doorman reads no YAML. The memo holds no approvals, and is
- trusted only while the config's bytes are exactly those that it was made from.
+So the doorman reads no YAML. The memo holds no approvals, and is trusted only while the config's bytes are exactly
+those that it was made from.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def write(config_path: str, content: bytes, *, database: str, always_start: bool
         return
     scratch = f"{path}.{os.getpid()}"
     try:
+        if not os.path.isdir(os.path.dirname(path)):
+            os.mkdir(os.path.dirname(path))
         file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             os.write(file, text)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 # Python refuses to read longer whole numbers by default (sys.set_int_max_str_digits), so we refuse to write them.
-LONGEST_INT_BITS = 14_283
+LARGEST_INT = 10**4_300 - 1
 DEEPEST = 100
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
@@ -33,13 +33,15 @@ def encode(params: object, *, limit: int) -> str | None:
         )
         raise InvalidParamsError(message)
     try:
-        _check(params, "params", 1, [limit])
+        _check(params, "params", 1, _Budget(limit))
         text = _encoder.encode(params)
         size = len(text.encode())
     except UnicodeEncodeError:
         message = "params contain text with a lone surrogate, which can't be written as UTF-8; mend or drop that text"
         raise InvalidParamsError(message) from None
-    except (RecursionError, ValueError) as error:
+    except InvalidParamsError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:  # another thread may change the params meanwhile
         message = f"params can't be written as JSON: {error}"
         raise InvalidParamsError(message) from None
     if size > limit:
@@ -47,19 +49,32 @@ def encode(params: object, *, limit: int) -> str | None:
     return text
 
 
-def _check(value: object, where: str, depth: int, budget: list[int]) -> None:
-    """Refuse the first value that would not come back as it is; `budget` bounds how many values are looked at.
+class _Budget:
+    """How many bytes of JSON may still come, counted low.
 
-    The budget makes a small structure that holds itself many times over (2 to the power of 60 values) end at once.
+    It makes a small structure that holds itself, or one long text, many times over (2 to the power of 60) end at once.
     """
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise _too_large(None, "hold too many values")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._left = limit
+
+    def spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _too_large(self._limit, "are too large")
+
+
+def _check(value: Any, where: str, depth: int, budget: _Budget) -> None:  # noqa: ANN401  # that is the question
+    """Refuse the first value that would not come back as it is."""
     kind = type(value)
+    budget.spend(len(value) + 2 if kind is str else 1)
     if kind is str or value is None or kind is bool:
         return
     if kind is int:
-        if value.bit_length() > LONGEST_INT_BITS:  # type: ignore[attr-defined]  # kind is int, but mypy can't see it
+        if value.bit_length() > _PLAIN_INT_BITS:
+            budget.spend(value.bit_length() // 4)
+        if not -LARGEST_INT <= value <= LARGEST_INT:
             message = f"{where} is a whole number of more than 4,300 digits; hand it over as text"
             raise InvalidParamsError(message)
     elif kind is float:
@@ -76,26 +91,28 @@ def _check(value: object, where: str, depth: int, budget: list[int]) -> None:
         raise InvalidParamsError(message)
 
 
-def _check_items(value: Any, where: str, depth: int, budget: list[int]) -> None:  # noqa: ANN401  # a dict or a list
+def _check_items(value: Any, where: str, depth: int, budget: _Budget) -> None:  # noqa: ANN401  # a dict or a list
     if depth > DEEPEST:
         message = f"params are nested more than {DEEPEST} deep (or contain themselves); hand over something flatter"
         raise InvalidParamsError(message)
     is_dict = type(value) is dict
     for key, item in list(value.items()) if is_dict else enumerate(value):
-        if is_dict and type(key) is not str:
-            message = f"{where} has the key {_shown(key)} of type {_kind(key)}; JSON keys are text: use str keys"
-            raise InvalidParamsError(message)
+        if is_dict:
+            if type(key) is not str:
+                message = f"{where} has the key {_shown(key)} of type {_kind(key)}; JSON keys are text: use str keys"
+                raise InvalidParamsError(message)
+            budget.spend(len(key) + 3)
         _check(item, f"{where}[{_shown(key)}]" if depth < _DEEPEST_NAMED else where, depth + 1, budget)
 
 
 _DEEPEST_NAMED = 6
+_PLAIN_INT_BITS = 64
 
 
-def _too_large(limit: int | None, what: str) -> InvalidParamsError:
-    allowed = f"; allowed are {limit:,}" if limit else ""
+def _too_large(limit: int, what: str) -> InvalidParamsError:
     return InvalidParamsError(
-        f"params {what}{allowed} (max_params_size in config/jobs.yaml). Keep the data in a file or table and hand over "
-        "its name or id"
+        f"params {what}; allowed are {limit:,} bytes (max_params_size in config/jobs.yaml). Keep the data in a file or "
+        "table and hand over its name or id"
     )
 
 
@@ -106,7 +123,9 @@ def _kind(value: object) -> str:
 
 def _shown(key: object) -> str:
     # Only exact builtins are shown: a stranger's repr is code that we don't run.
-    return ascii(key)[:60] if type(key) in (str, int, float, bool, type(None)) else "…"
+    if type(key) is str:
+        return ascii(key[:60])[:60]
+    return ascii(key)[:60] if type(key) in (float, bool, type(None)) else "…"
 
 
 def _hint(value: object) -> str:
@@ -121,7 +140,7 @@ def _hint(value: object) -> str:
         (float, "float(…)"),
         (bytes, "base64 text"),
     ):
-        if isinstance(value, base):
+        if issubclass(type(value), base):  # isinstance would ask the value itself, too
             return f"; make it {way} first"
     return "; hand over its isoformat()" if hasattr(type(value), "isoformat") else ""
 

@@ -9,35 +9,47 @@ from __future__ import annotations
 APPLICATION_ID = 0x62676A62
 
 # A migration only adds, so code of an older version keeps working beside a newer database. The list only grows; its
-# length is PRAGMA user_version. A shape test is written out at each column: CHECK can't call a named rule.
+# length is PRAGMA user_version. A time's test is written out at each column, for CHECK can't call a named rule: without
+# '+0 days' older SQLite takes 30 February as it is, and the fraction stays out, for SQLite rounds it to milliseconds.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # AUTOINCREMENT: ids never come back, so "the order in which they were queued" holds after deletes, too.
-        # Types are checked because SQLite would keep priority = 'high' and sort it above every number.
+        # Types are checked because SQLite would keep priority = 'high' and sort it above every number. Ids and counts
+        # have an end so that no foreign row leaves the next id, or a count plus one, without room in 64 bits.
         """
         CREATE TABLE custom_jobs (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            id INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 4611686018427387903),
             job_class TEXT NOT NULL CHECK (typeof(job_class) = 'text'),
             method TEXT NOT NULL CHECK (typeof(method) = 'text'),
             params TEXT CHECK (params IS NULL OR typeof(params) = 'text'),
             status TEXT NOT NULL DEFAULT 'pending'
                 CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
             priority INTEGER NOT NULL DEFAULT 0 CHECK (typeof(priority) = 'integer'),
-            retry_count INTEGER NOT NULL DEFAULT 0 CHECK (typeof(retry_count) = 'integer' AND retry_count >= 0),
-            crash_count INTEGER NOT NULL DEFAULT 0 CHECK (typeof(crash_count) = 'integer' AND crash_count >= 0),
+            retry_count INTEGER NOT NULL DEFAULT 0
+                CHECK (typeof(retry_count) = 'integer' AND retry_count BETWEEN 0 AND 1000000),
+            crash_count INTEGER NOT NULL DEFAULT 0
+                CHECK (typeof(crash_count) = 'integer' AND crash_count BETWEEN 0 AND 1000000),
             available_at TEXT CONSTRAINT available_at_is_utc_text CHECK (available_at IS NULL OR (
-                available_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
-                AND length(available_at) = 26 AND substr(available_at, 21) NOT GLOB '*[^0-9]*'
-                AND datetime(available_at) IS substr(available_at, 1, 19))),
+                available_at > '0001' AND length(CAST(available_at AS BLOB)) = 26
+                AND substr(available_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND datetime(substr(available_at, 1, 19), '+0 days') IS substr(available_at, 1, 19))),
             promoted INTEGER NOT NULL DEFAULT 0 CHECK (promoted IN (0, 1)),
             created_at TEXT CONSTRAINT created_at_is_utc_text CHECK (created_at IS NULL OR (
-                created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
-                AND length(created_at) = 26 AND substr(created_at, 21) NOT GLOB '*[^0-9]*')),
+                created_at > '0001' AND length(CAST(created_at AS BLOB)) = 26
+                AND substr(created_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND datetime(substr(created_at, 1, 19), '+0 days') IS substr(created_at, 1, 19))),
             updated_at TEXT CONSTRAINT updated_at_is_utc_text CHECK (updated_at IS NULL OR (
-                updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].*'
-                AND length(updated_at) = 26 AND substr(updated_at, 21) NOT GLOB '*[^0-9]*')),
-            started_at TEXT CHECK (started_at IS NULL OR length(started_at) = 26),
-            finished_at TEXT CHECK (finished_at IS NULL OR length(finished_at) = 26),
+                updated_at > '0001' AND length(CAST(updated_at AS BLOB)) = 26
+                AND substr(updated_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND datetime(substr(updated_at, 1, 19), '+0 days') IS substr(updated_at, 1, 19))),
+            started_at TEXT CONSTRAINT started_at_is_utc_text CHECK (started_at IS NULL OR (
+                started_at > '0001' AND length(CAST(started_at AS BLOB)) = 26
+                AND substr(started_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND datetime(substr(started_at, 1, 19), '+0 days') IS substr(started_at, 1, 19))),
+            finished_at TEXT CONSTRAINT finished_at_is_utc_text CHECK (finished_at IS NULL OR (
+                finished_at > '0001' AND length(CAST(finished_at AS BLOB)) = 26
+                AND substr(finished_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'
+                AND datetime(substr(finished_at, 1, 19), '+0 days') IS substr(finished_at, 1, 19))),
             error TEXT,
             runner INTEGER CHECK (runner IS NULL OR typeof(runner) = 'integer'),
             worker TEXT CHECK (worker IS NULL OR typeof(worker) = 'text'),

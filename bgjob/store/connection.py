@@ -54,6 +54,7 @@ class Database:
     def _open(self, *, read_only: bool) -> sqlite3.Connection:
         if not read_only:
             _make_folder(os.path.dirname(self.path))
+            _make_file(self.path)
         mode = "ro" if read_only else "rwc"
         return sqlite3.connect(
             f"file:{_quoted(self.path)}?mode={mode}",
@@ -207,6 +208,12 @@ def _make_folder(folder: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _make_file(path: str) -> None:
+    """Make an empty file as the umask says; SQLite would make it 0644, and shut out the group whatever the umask."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
 
 def explained(error: Exception, path: str) -> StoreError:
