@@ -89,4 +89,4 @@ _LONGEST_COMPARED = 200
 
 
 def _shown(name: object) -> str:
-    return ascii(name[:200]) if type(name) is str else f"a {type(name).__name__}"
+    return ascii(name[:200]) if type(name) is str else f"a value of type {type(name).__name__}"

@@ -9,10 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+_pinned: tuple[Callable[[dt.tzinfo], dt.datetime], Callable[[int], float]] | None = None
+
 
 def now() -> dt.datetime:
     """Return the present instant, aware, in UTC."""
-    return dt.datetime.now(dt.UTC)
+    return _pinned[0](dt.UTC) if _pinned else dt.datetime.now(dt.UTC)
 
 
 def monotonic() -> float:
@@ -20,7 +27,13 @@ def monotonic() -> float:
 
     `clock_gettime` rather than `time.monotonic`, which test tools freeze: a time-out must still pass then.
     """
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return _pinned[1](time.CLOCK_MONOTONIC) if _pinned else time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def pin() -> None:
+    """Read the clocks of this moment from now on, whatever a job does to the modules behind them (a worker's need)."""
+    global _pinned  # noqa: PLW0603  # one for the process
+    _pinned = (dt.datetime.now, time.clock_gettime)
 
 
 def to_text(instant: dt.datetime) -> str:

@@ -7,9 +7,10 @@ import os
 import signal
 
 from bgjob import clock, process
+from bgjob.child import become_child
 from bgjob.output import Capture
 from bgjob.slot import IDLE, STARTING, VERBS, Slot
-from bgjob.worker import Worker, become_child, work_and_exit
+from bgjob.worker import Worker, work_and_exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +141,9 @@ class Crew:
                 self.kill(child)
 
     def kill(self, child: Child) -> None:
-        """Kill a worker and all in its process group; `reap` then finds it."""
+        """Kill a worker that has not been reaped, and all in its process group; `reap` then finds it."""
+        with contextlib.suppress(OSError):
+            os.kill(child.pid, signal.SIGKILL)  # it may have left its group
         process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
 
     def reap(self) -> Iterator[tuple[Child, int]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _armed = False
+_fired = False
 _seconds = 0.0
 
 
@@ -19,8 +20,8 @@ def start(seconds: float) -> None:
 
     An interval timer of the kernel's, so no clock that someone sets or freezes matters.
     """
-    global _armed, _seconds  # one for the process, as its SIGALRM is
-    _armed, _seconds = True, seconds
+    global _armed, _fired, _seconds  # one for the process, as its SIGALRM is
+    _armed, _fired, _seconds = True, False, seconds
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
@@ -31,9 +32,14 @@ def stop() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def has_fired() -> bool:
+    """Return whether JobTimeout was raised since the last `start`; a job may raise one of its own."""
+    return _fired
+
+
 def on_alarm(_number: int, _frame: FrameType | None) -> None:
     """Handle SIGALRM: raise JobTimeout, once, and only while the job's own code runs."""
-    global _armed  # noqa: PLW0603  # as above
+    global _armed, _fired  # as above
     if _armed:
-        _armed = False
+        _armed, _fired = False, True
         raise JobTimeout(f"the job ran longer than its timeout of {_seconds:g} s")

@@ -7,19 +7,21 @@ import math
 import os
 import threading
 import time
+from collections.abc import Mapping
 
 from bgjob import approval, clock, config, wake
 from bgjob import params as params_json
-from bgjob.errors import BgjobError, InvalidJobError
-from bgjob.store.connection import Database, explained
+from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError
+from bgjob.store import connection
 from bgjob.store.intake import NewJob, enqueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from typing import Any
 
     from bgjob.config import Config
+    from bgjob.store.connection import Database
 
 LARGEST_PRIORITY = 2**63 - 1
 LONGEST_DELAY = dt.timedelta(days=36_525).total_seconds()  # a hundred years: more is a slip of units
@@ -48,12 +50,16 @@ def run_background_job(
     return True
 
 
-def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any]]) -> bool:
+def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any] | type | str]) -> bool:
     """Queue many jobs in one transaction and return True: all of them are committed, or none.
 
-    Each job is a mapping with the arguments of `run_background_job` by name, or a tuple or list of them in order.
+    Each job is a mapping with the arguments of `run_background_job` by name, a tuple or list of them in order, or the
+    class alone.
     Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
     """
+    if isinstance(jobs, (str, bytes, Mapping)) or not hasattr(jobs, "__iter__"):
+        message = f"jobs must be a list (or another iterable) of jobs, not one {type(jobs).__name__}"
+        raise InvalidJobError(message)
     settings = _configs.current()
     checked = []
     for index, job in enumerate(jobs):
@@ -75,14 +81,14 @@ def _arguments(job: object) -> dict[str, Any]:
         given = dict(zip(_NAMES, job, strict=False))
     elif isinstance(job, (str, type)):
         given = {"job_class": job}
-    elif isinstance(job, dict) and "job_class" in job and all(name in _NAMES for name in job):
+    elif isinstance(job, Mapping) and "job_class" in job and all(name in _NAMES for name in job):
         given = dict(job)
     else:
         message = (
             "a job must be a mapping with job_class and any of method, params, priority, delay, or a tuple of these "
             f"in order; this is {type(job).__name__}"
         )
-        if isinstance(job, dict):
+        if isinstance(job, Mapping):
             message += f" with the keys {', '.join(ascii(key)[:40] for key in list(job)[:10])}"
         raise InvalidJobError(message)
     return {"method": "execute", "params": None, "priority": 0, "delay": 0, **given}
@@ -139,24 +145,21 @@ class _Configs:
     """The config in force for this process: read once, and again when its file has changed."""
 
     def __init__(self) -> None:
-        self._asked: tuple[str | None, str | None] | None = None
-        self._path = ""
-        self._stamp: tuple[int, int, int] | None = None
-        self._config: Config | None = None
+        # Who asked (variable, working directory), the path found, its stamp, the config: one value, so never half one.
+        self._held: tuple[tuple[str | None, str | None], str, tuple[int, int, int] | None, Config] | None = None
 
     def current(self) -> Config:
         asked = os.environ.get("BGJOB_CONFIG"), _working_directory()
-        path = self._path if asked == self._asked else config.find_config()
+        if self._held is not None:
+            held_for, path, held_stamp, settings = self._held
+            if held_for == asked and held_stamp is not None and held_stamp == _stamp(path):
+                return settings
+        path = config.find_config()
         stamp = _stamp(path)
-        if stamp is None and asked == self._asked:
-            path = config.find_config()
-            stamp = _stamp(path)
-        settings = self._config
-        if settings is None or stamp is None or (path, stamp) != (self._path, self._stamp):
-            settings = config.read_config(path)
-            # A file that was written a moment ago may change again within one step of the file system's clock.
-            fresh = stamp is None or time.time_ns() - stamp[0] < _CLOCK_STEP_NS  # noqa: TID251  # compared with a file's time
-            self._asked, self._path, self._stamp, self._config = asked, path, None if fresh else stamp, settings
+        settings = config.read_config(path)
+        # A file that was written a moment ago may change again within one step of the file system's clock.
+        fresh = stamp is None or time.time_ns() - stamp[0] < _CLOCK_STEP_NS  # noqa: TID251  # compared with a file's time
+        self._held = asked, path, None if fresh else stamp, settings
         return settings
 
 
@@ -175,7 +178,8 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
         stat = os.stat(path)
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    # Not the time of the last write, which `cp -p` and rsync set back.
+    return stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 class _Intake:
@@ -188,25 +192,36 @@ class _Intake:
         self._lock = threading.RLock()
         self._database: Database | None = None
         self._key: tuple[str, str] | None = None
+        self._pid = os.getpid()
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def enqueue(self, settings: Config, jobs: list[NewJob]) -> None:
-        with self._lock:
+        if self._pid != os.getpid():
+            self._in_child()
+        if not self._lock.acquire(timeout=connection.PATIENCE):
+            message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
+            raise DatabaseBusyError(message)
+        try:
             database = self._current(settings)
             enqueue(database, jobs, clock.now())
+        except BgjobError:
+            raise
+        except BaseException:
+            # Ctrl-C or the like may leave a transaction open, and with it all writers locked out.
+            self._close()
+            raise
+        finally:
+            self._lock.release()
         wake.ping(database.path)
 
     def _current(self, settings: Config) -> Database:
         key = settings.database, settings.durability
         database = self._database
-        if database is not None and (key != self._key or not _is_the_file(database)):
+        if database is not None and (key != self._key or not _is_the_file(database, settings.database)):
             self._close()
             database = None
         if database is None:
-            try:
-                database = Database(settings.database, durability=settings.durability)
-            except OSError as error:
-                raise explained(error, settings.database) from error
+            database = connection.Database(settings.database, durability=settings.durability)
             self._database, self._key = database, key
         return database
 
@@ -224,6 +239,7 @@ class _Intake:
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()
+        self._pid = os.getpid()
         if self._database is not None:
             # A server that forks in C never told us before. Closing this connection, even at exit, would tear the
             # parent's transactions, so nothing may ever close it.
@@ -233,10 +249,10 @@ class _Intake:
             self._database = None
 
 
-def _is_the_file(database: Database) -> bool:
+def _is_the_file(database: Database, path: str) -> bool:
     """Return whether the open file still is the one at its path: rows in a deleted file would be lost."""
     try:
-        stat = os.stat(database.path)
+        stat = os.stat(path)
     except OSError:
         return False
     return (stat.st_dev, stat.st_ino) == database.identity

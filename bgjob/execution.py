@@ -43,10 +43,11 @@ def execute(config: Config, job: Job) -> Succeeded | Raised | TimedOut:
             _run(find_method(job.job_class, job.method), args, kwargs)
         finally:
             deadline.stop()
-    except JobTimeout as error:
-        return TimedOut(str(error), described(error).traceback)
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
-        return described(error)
+        failure = described(error)
+        if isinstance(error, JobTimeout) and deadline.has_fired():
+            return TimedOut(failure.error, failure.traceback)
+        return failure
     return Succeeded()
 
 

@@ -134,10 +134,10 @@ class Logs:
             f"duration={duration:.6f}s error={_value(failure.error)}\n{_indented(failure.traceback)}"
         )
 
-    def release(self, job: Job, now: dt.datetime) -> None:
-        """A running job was handed back uncounted, because its runner was told to stop."""
+    def release(self, job: Job, now: dt.datetime, *, reason: str) -> None:
+        """A job was handed back uncounted: its runner was told to stop, or its worker died before it was started."""
         self.main.write(
-            f"{clock.to_text(now)} INFO release {_named(job)} attempt={job.attempt} status=pending reason=stopped\n"
+            f"{clock.to_text(now)} INFO release {_named(job)} attempt={job.attempt} status=pending reason={reason}\n"
         )
 
     def tick(self, now: dt.datetime, *, runner: int, counts: dict[str, int], duration: float) -> None:

@@ -33,7 +33,6 @@ class Capture:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         self._memory = mmap.mmap(-1, _KEPT_AT + 2 * HALF)
-        self._pipe = _file_behind(self.writer)
 
     def runner_side(self) -> None:
         """Runner, after the fork: let go of the worker's end, so that the pipe ends with the worker."""
@@ -101,8 +100,6 @@ class Capture:
     def collect(self) -> str:
         """Worker, after a job: return its output, waiting briefly until the runner has moved the last of it."""
         deadline = None
-        if not self.is_ours():
-            return ""
         while self._waiting_in_pipe() or self._memory[_BUSY_AT]:
             deadline = deadline or clock.monotonic() + _COLLECT_SECONDS
             if clock.monotonic() > deadline:
@@ -112,22 +109,13 @@ class Capture:
             return ""
         return self.kept()
 
-    def is_ours(self) -> bool:
-        """Worker: return whether the pipe is still open under its number; a job may have closed all files it found."""
-        return _file_behind(self.writer) == self._pipe
-
     def _waiting_in_pipe(self) -> bool:
-        return fcntl.ioctl(self.writer, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+        try:
+            return fcntl.ioctl(self.writer, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+        except OSError:  # the job closed it
+            return False
 
     def close(self) -> None:
         """Runner: let go of everything."""
         os.close(self.reader)
         self._memory.close()
-
-
-def _file_behind(descriptor: int) -> tuple[int, int] | None:
-    try:
-        stat = os.fstat(descriptor)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino

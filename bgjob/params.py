@@ -125,7 +125,8 @@ def _shown(key: object) -> str:
     # Only exact builtins are shown: a stranger's repr is code that we don't run.
     if type(key) is str:
         return ascii(key[:60])[:60]
-    return ascii(key)[:60] if type(key) in (float, bool, type(None)) else "…"
+    short = type(key) is int and key.bit_length() <= _PLAIN_INT_BITS
+    return ascii(key) if short or type(key) in (float, bool, type(None)) else "…"
 
 
 def _hint(value: object) -> str:

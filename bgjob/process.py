@@ -29,7 +29,9 @@ def end_group(who: str, *, wait: float) -> bool:
     started, boot = who.split()[1:]
     if boot != _boot() or (_started(leader) or started) not in (started, "0"):
         return True
-    return kill_group(leader, wait=wait)
+    with contextlib.suppress(OSError):
+        os.kill(leader, signal.SIGKILL)  # it may have left its group
+    return kill_group(leader, wait=wait) and not _runs(_stat(leader))
 
 
 def kill_group(leader: int, *, wait: float) -> bool:
@@ -67,9 +69,13 @@ def _group_runs(leader: int) -> bool:
     for name in os.listdir("/proc"):
         if name.isdigit():
             fields = _stat(int(name))
-            if fields and int(fields[2]) == leader and fields[0] not in ("Z", "X"):
+            if fields and int(fields[2]) == leader and _runs(fields):
                 return True
     return False
+
+
+def _runs(fields: list[str] | None) -> bool:
+    return fields is not None and fields[0] not in ("Z", "X")
 
 
 def _started(pid: int) -> str | None:

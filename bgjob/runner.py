@@ -164,6 +164,12 @@ class Runner:
             self._retire()
             return None
         due = self._due(look)
+        if not due:
+            self._fruitless = 0
+        elif self._fruitless >= _MOST_FRUITLESS + self._config.workers:
+            self._complain("workers end without taking any of the due jobs; giving up for this tick")
+            self._ended = OUR_BUG
+            return None
         if due:
             self._linger_until = clock.monotonic() + self._config.linger
             self._employ(due - self._crew.starting())
@@ -210,23 +216,23 @@ class Runner:
         """Settle what a worker that ended left behind. One that holds a job has crashed, whatever its exit code."""
         job = self._connected().held_by(self._number, child.identity)
         if job is not None:
-            self._crew.kill(child)
-            if self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
-                self._hand_back(job, child)
+            process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
+            if child.slot.current()[0] != job.id:
+                # Claimed, and its worker gone before the first line of the job's own code.
+                self._hand_back(job, child, reason="not-started")
+            elif self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
+                self._hand_back(job, child, reason="stopped")
             else:
                 self._settle_lost(job, child, code)
         elif code in _MEANINGS:
             self._ended = _MEANINGS[code]
-        elif child.killed_after is not None:
+        elif child.killed_after is not None and not child.slot.current()[0]:
             self._complain(
                 f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
             )
             self._ended = CONFIG_WRONG
         fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
         self._fruitless = self._fruitless + 1 if fruitless else 0
-        if self._fruitless >= _MOST_FRUITLESS:
-            self._complain(f"workers end without taking any of the due jobs (the last one {_death(code)}); giving up")
-            self._ended = OUR_BUG
 
     def _settle_lost(self, job: Job, child: Child, code: int) -> None:
         output = child.output()
@@ -236,6 +242,9 @@ class Runner:
         told = f"; its last output: {tail}" if tail else ""
         if child.killed_after is not None:
             what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
+            self._settle(job, TimedOut(what + told), output=output, duration=duration)
+        elif code == -signal.SIGALRM:  # our own timer, whose handler the job had taken away
+            what = f"the job's timeout ended its worker after {duration:.1f} s"
             self._settle(job, TimedOut(what + told), output=output, duration=duration)
         else:
             what = f"the worker {_death(code)} in the middle of the job"
@@ -270,14 +279,14 @@ class Runner:
             for child in self._crew:
                 self._crew.kill(child)
 
-    def _hand_back(self, job: Job, child: Child) -> None:
+    def _hand_back(self, job: Job, child: Child, *, reason: str) -> None:
         store = self._connected()
         now = clock.now()
         with store.transaction():
             held = store.release(job, now)
         if held:
             self._crew.counts["release"] += 1
-            self._logs.release(job, now)
+            self._logs.release(job, now, reason=reason)
             self._console.job(job, now, word="BACK", duration=clock.monotonic() - child.slot.current()[1])
 
     def _sleep(self, look: Look | None) -> None:

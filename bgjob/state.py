@@ -5,13 +5,14 @@ from __future__ import annotations
 import _locale
 import _signal  # type: ignore[import-not-found]  # signal.getsignal turns each handler into an enum, 4 µs a time
 import _thread
+import operator
 import os
 import resource
 import signal
 import sys
 
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
-_NOW_AND_THEN = 64  # the dearer looks are taken once in so many jobs
+_NOW_AND_THEN = 64  # a dearer look is taken once in so many jobs
 _MOST_LEAKED_DESCRIPTORS = 64
 _MOST_GROWTH_KB = 256 * 1024
 
@@ -22,52 +23,77 @@ class ProcessState:
     def __init__(self) -> None:
         """Take the picture that later ones are compared with."""
         self._jobs = 0
+        self._streams = sys.stdin, sys.stdout, sys.stderr
         self._path = list(sys.path)
+        self._environ = os.environ
         self._environment = dict(_environment())
-        self._quick = self._look()
-        self._descriptors = _descriptors()
+        self._picture = _picture()
+        self._lowest_free = _lowest_free_descriptor()
         self._memory = _memory()
 
     def has_changed(self) -> bool:
         """Return whether the job left the process different; then a fresh worker must take over.
 
         Python's own state (module globals, patched modules, random seeds) is not looked at: it lasts in a warm worker.
+        What the job put in the place of something is compared by identity, for to ask it anything would run its code.
         """
-        if self._look() != self._quick or sys.path != self._path or _environment() != self._environment:
+        try:
+            return self._is_different()
+        except BaseException:  # noqa: BLE001  # the job may have deleted or replaced whatever we look at
+            return True
+
+    def _is_different(self) -> bool:
+        if (
+            not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
+            or any(stream.closed for stream in self._streams)
+            or type(sys.path) is not list
+            or len(sys.path) != len(self._path)
+            or not all(map(operator.is_, sys.path, self._path))
+            or os.environ is not self._environ
+            or _environment() != self._environment
+            or _picture() != self._picture
+            or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
+        ):
             return True
         self._jobs += 1
-        if self._jobs % _NOW_AND_THEN:
-            return False
-        return (
-            _descriptors() > self._descriptors + _MOST_LEAKED_DESCRIPTORS or _memory() > self._memory + _MOST_GROWTH_KB
-        )
+        return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
 
-    def _look(self) -> tuple[object, ...]:
-        umask = os.umask(0)
-        os.umask(umask)
-        try:
-            folder = os.getcwd()
-        except OSError:
-            folder = ""
-        streams = sys.stdout, sys.stderr, sys.stdin
-        return (
-            folder,
-            umask,
-            _thread._count(),  # noqa: SLF001  # threading's own count misses threads started below it
-            sys.getrecursionlimit(),
-            _locale.setlocale(_locale.LC_ALL),
-            *map(_signal.getsignal, _HANDLERS),
-            *map(id, streams),
-            *[getattr(stream, "closed", True) for stream in streams],
-            *map(_file_behind, range(3)),
-        )
+
+def _picture() -> tuple[object, ...]:
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""
+    return (
+        folder,
+        umask,
+        _thread._count(),  # noqa: SLF001  # threading's own count misses threads started below it
+        sys.getrecursionlimit(),
+        _locale.setlocale(_locale.LC_ALL),
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
+        *map(id, map(_signal.getsignal, _HANDLERS)),
+        *map(file_behind, range(3)),
+    )
 
 
 def _environment() -> dict[bytes, bytes]:
     return os.environ._data  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # a copy would cost 20 µs a job
 
 
-def _file_behind(descriptor: int) -> tuple[int, int] | None:
+def _lowest_free_descriptor() -> int:
+    lowest = os.dup(0)
+    os.close(lowest)
+    return lowest
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def file_behind(descriptor: int) -> tuple[int, int] | None:
+    """Return which file is open under a number, or None."""
     try:
         stat = os.fstat(descriptor)
     except OSError:
@@ -75,12 +101,13 @@ def _file_behind(descriptor: int) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
-def _descriptors() -> int:
-    try:
-        return len(os.listdir("/proc/self/fd"))
-    except OSError:
-        return 0
+class OpenFiles:
+    """Files of the worker's own that must stay what they are while a job runs: the database's and the output's."""
 
+    def __init__(self, descriptors: list[int]) -> None:
+        """Note what is open under these numbers."""
+        self._files = [(descriptor, file_behind(descriptor)) for descriptor in descriptors]
 
-def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def are_ours(self) -> bool:
+        """Return whether each number still stands for its file: a job may have closed all files that it found."""
+        return all(file_behind(descriptor) == file for descriptor, file in self._files)

@@ -7,27 +7,24 @@ transaction, so a processing row is a started job and a kill leaves at most one 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import os
 import random
-import resource
 import signal
 import sys
 
 from bgjob import clock, deadline, execution, process
+from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
-from bgjob.job import TimedOut
+from bgjob.job import Succeeded, TimedOut
 from bgjob.settlement import settle, tell
 from bgjob.slot import IDLE, Slot
-from bgjob.state import ProcessState
+from bgjob.state import OpenFiles, ProcessState
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import NoReturn, TextIO
+    from typing import NoReturn
 
     from bgjob.config import Config
     from bgjob.console import Console
@@ -42,8 +39,7 @@ STORE_FAILED = 5
 FILES_CLOSED = 6
 
 SECONDS_FOR_BOOT = 300.0
-
-_PR_SET_PDEATHSIG = 1
+SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 
 
 class Worker:
@@ -73,6 +69,7 @@ class Worker:
         self._ear = ear
         self._logs = logs
         self._console = console
+        self._pid = os.getpid()
         self._parent = os.getppid()
         self._must_be_replaced = False
         self._has_run = False
@@ -89,6 +86,7 @@ class Worker:
     def work(self, only: int | None = None) -> int:
         """Run due jobs until there are none (or just the job with the id `only`); return how it ended."""
         signal.signal(signal.SIGALRM, deadline.on_alarm)
+        clock.pin()
         since = clock.monotonic()
         self._slot.note(0, since, since + SECONDS_FOR_BOOT)
         # A job that queues another one finds the same config, wherever it was started from.
@@ -122,6 +120,7 @@ class Worker:
 
     def _work(self, store: JobStore, only: int | None) -> None:
         state = ProcessState()
+        self._files = OpenFiles([*store.database.descriptors(), *([self._capture.writer] if self._capture else [])])
         if only is not None:
             with store.transaction():
                 job = store.claim_one(only, self._owner, clock.now())
@@ -176,18 +175,22 @@ class Worker:
         self._slot.begin(job.id, since, since + rules.timeout + self._config.timeout_grace if rules else 0.0)
         if self._capture:
             self._capture.empty()
-        with _memory_limited_to(rules.max_memory if rules else None):
+        with memory_limited_to(rules.max_memory if rules else None):
             outcome = execution.execute(self._config, job)
+        if os.getpid() != self._pid:
+            os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
         duration = clock.monotonic() - since
         output = self._flushed_output()
-        if self._capture and not self._capture.is_ours():
-            # The job closed files that it had not opened: those of the database may be other files by now.
+        self._slot.note(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
+        if not self._files.are_ours():
+            # The job closed files that it had not opened; those of the database may be other files by now.
             os._exit(FILES_CLOSED)
-        self._slot.finish()
+        if store.database.has_lost_its_log():
+            store.database.reopen()
+            self._must_be_replaced = True
+        if state.has_changed() or isinstance(outcome, TimedOut) or (rules is not None and rules.fresh):
+            self._must_be_replaced = True
         self._has_run = True
-        self._must_be_replaced = (
-            state.has_changed() or isinstance(outcome, TimedOut) or (rules is not None and rules.fresh)
-        )
         now = clock.now()
         following, must_promote = None, False
         with store.transaction():
@@ -198,29 +201,15 @@ class Worker:
         if settlement.held:
             self._slot.count(settlement.verb)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+        self._slot.finish()
         return self._next(store) if must_promote else following
 
     def _flushed_output(self) -> str:
-        for stream in (sys.stdout, sys.stderr):
+        for name in ("stdout", "stderr"):
             # The job may have put anything in its place, or closed it.
             with contextlib.suppress(BaseException):
-                stream.flush()
+                getattr(sys, name).flush()
         return self._capture.collect() if self._capture else ""
-
-
-@contextlib.contextmanager
-def _memory_limited_to(size: int | None) -> Iterator[None]:
-    """Limit the address space of this process to `size` bytes while the block runs; children inherit the limit."""
-    if size is None:
-        yield
-        return
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    most = size if before[1] == resource.RLIM_INFINITY else min(size, before[1])
-    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def work_and_exit(worker: Worker, only: int | None) -> NoReturn:
@@ -230,50 +219,3 @@ def work_and_exit(worker: Worker, only: int | None) -> NoReturn:
         code = worker.work(only)
     finally:
         os._exit(code)
-
-
-def become_child(runner_pid: int, capture: Capture | None, *, keep: set[int]) -> None:
-    """Turn a freshly forked process into one that jobs can run in.
-
-    It is alone in its process group, does not outlive its runner, and has no open files but its own (`keep`).
-    """
-    os.setpgid(0, 0)
-    _die_with(runner_pid)
-    _close_all_but(keep)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A core dump of a crashed job can take seconds.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if capture:
-        capture.worker_side()
-        sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
-        # A job that writes to the original streams means these.
-        vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
-    # What the runner loaded stays as it is: the collector need not walk (and so copy) those pages in each child.
-    gc.freeze()
-    random.seed()
-
-
-def _text(descriptor: int, mode: str) -> TextIO:
-    # Line by line, so that a crash loses no line; never an error for a character that can't be encoded.
-    return open(descriptor, mode, encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # type: ignore[return-value]  # lives as long as the process
-
-
-def _close_all_but(keep: set[int]) -> None:
-    """Close what was inherited: the runner's files, and those of whoever started the runner (a lock of the user's)."""
-    try:
-        files = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        files = list(range(3, 256))
-    for file in files:
-        if file > 2 and file not in keep:  # noqa: PLR2004  # standard error
-            with contextlib.suppress(OSError):
-                os.close(file)
-
-
-def _die_with(runner_pid: int) -> None:
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != runner_pid:
-        os._exit(1)

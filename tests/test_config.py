@@ -87,6 +87,7 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
         shutdown_grace=4.0,
         workers=1,
         linger=0.0,
+        methods=frozenset({"execute"}),
         keep={"completed": 7 * 86400.0, "failed": 30 * 86400.0, "cancelled": 7 * 86400.0},
         boot=None,
         database="/srv/app/storage/jobs.sqlite3",

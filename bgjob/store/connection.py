@@ -14,8 +14,10 @@ from bgjob.store import schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, TypeVar
+
+    Result = TypeVar("Result")
 
 OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 
@@ -41,11 +43,14 @@ class Database:
             )
             raise StoreError(message)
         self.path = os.path.realpath(path)
+        self._durability = durability
+        self._abandoned: list[sqlite3.Connection] = []
+        self._log: tuple[int, int] | None = None
         with self.errors_explained():
             self.connection = self._open(read_only=read_only)
             try:
-                self._prepare(durability, read_only=read_only)
                 stat = os.stat(self.path)
+                self._patiently(lambda: self._prepare(durability, read_only=read_only))
             except BaseException:
                 self.connection.close()
                 raise
@@ -57,7 +62,7 @@ class Database:
             _make_file(self.path)
         mode = "ro" if read_only else "rwc"
         return sqlite3.connect(
-            f"file:{_quoted(self.path)}?mode={mode}",
+            f"file://{_quoted(self.path)}?mode={mode}",  # the //: a path may itself begin with two slashes
             uri=True,
             timeout=_SLICE_MS / 1000,
             isolation_level=None,
@@ -66,7 +71,7 @@ class Database:
 
     def _prepare(self, durability: str, *, read_only: bool) -> None:
         self.connection.text_factory = _text
-        if not schema.is_ours(self.connection, self.path):
+        if not schema.is_ours(self):
             if read_only:
                 message = f"{self.path} has no table custom_jobs yet; the first queued job makes it"
                 raise StoreError(message)
@@ -78,28 +83,47 @@ class Database:
             self.connection.execute("PRAGMA synchronous = NORMAL")
         # The WAL shrinks again after a long reader let it grow.
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
+        self._log = _file_at(f"{self.path}-wal") if journal_mode == "wal" else None
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
         self.connection.close()
+
+    def descriptors(self) -> list[int]:
+        """Return the numbers under which the database's files are open in this process."""
+        files = {file for name in (self.path, f"{self.path}-wal", f"{self.path}-shm") if (file := _file_at(name))}
+        return [number for number in range(3, _MOST_DESCRIPTORS) if _file_open_as(number) in files]
+
+    def has_lost_its_log(self) -> bool:
+        """Return whether the write-ahead log was deleted under us; what we would write to it would be lost.
+
+        A program that opens and closes the database's file by itself (a backup within a job) drops SQLite's locks of
+        its whole process (https://sqlite.org/howtocorrupt.html, 2.2), and then whoever closes last tidies up.
+        """
+        return self._log is not None and _file_at(f"{self.path}-wal") != self._log
+
+    def reopen(self) -> None:
+        """Open a new connection beside the old one, which must never be closed: that could write its old log back."""
+        self._abandoned.append(self.connection)
+        with self.errors_explained():
+            self.connection = self._open(read_only=False)
+            self._patiently(lambda: self._prepare(self._durability, read_only=False))
 
     def begin(self) -> None:
         """Begin a write transaction, waiting up to 30 s for other writers; raise DatabaseBusyError after that.
 
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
-        if self.connection.in_transaction:
-            message = f"{self.path}: queueing was called again from inside itself (from a signal handler?)"
-            raise StoreError(message)
+        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+
+    def _patiently(self, act: Callable[[], Result]) -> Result:
         started = clock.monotonic()
         while True:
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
+                return act()
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise
-            else:
-                return
             self._lose_patience(clock.monotonic() - started)
 
     def _lose_patience(self, waited: float) -> None:
@@ -137,9 +161,13 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run the block in one write transaction: committed as a whole, or not at all."""
+        if self.connection.in_transaction:
+            message = f"{self.path}: queueing was called again from inside itself (from a signal handler?)"
+            raise StoreError(message)
         with self.errors_explained():
-            self.begin()
             try:
+                # In here, for Ctrl-C often comes while we wait, and is raised when the wait is over.
+                self.begin()
                 yield self.connection
                 self.commit()
             except BaseException:
@@ -149,20 +177,11 @@ class Database:
     def fetch(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT outside a transaction; StoreError where the database can't be read."""
         with self.errors_explained():
-            return self.connection.execute(statement, values or {}).fetchall()
+            return self._patiently(lambda: self.connection.execute(statement, values or {}).fetchall())
 
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
-        started = clock.monotonic()
-        while True:
-            try:
-                self.connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error) or not self.connection.in_transaction:
-                    raise
-            else:
-                return
-            self._lose_patience(clock.monotonic() - started)
+        self._patiently(lambda: self.connection.execute("COMMIT"))
 
     def rollback(self) -> None:
         """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
@@ -216,36 +235,74 @@ def _make_file(path: str) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
 
+# What SQLite's result codes mean for whoever queues or runs jobs (https://sqlite.org/rescode.html).
+_BUSY_CODES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,  # so many processes that SQLite gave up on the start of a read
+)
+_MEANINGS: dict[int | None, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_NOTADB: (
+        ForeignDatabaseError,
+        "it is no SQLite database; move it away or set another `database:` in the config",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        StoreError,
+        "the file is damaged; stop all that uses it, keep a copy, and restore a backup or run `sqlite3 FILE .recover`",
+    ),
+    sqlite3.SQLITE_FULL: (
+        StoreError,
+        "the disk is full; nothing was written. Free some space; the queue then goes on by itself",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StoreError,
+        "the disk is failing or full, or the database was deleted while a program had it open; then restart that one",
+    ),
+    **dict.fromkeys(_BUSY_CODES, (DatabaseBusyError, "it is locked by another process")),
+}
+_UNUSABLE_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+_MOST_DESCRIPTORS = 256
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _file_open_as(number: int) -> tuple[int, int] | None:
+    try:
+        stat = os.fstat(number)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def explained(error: Exception, path: str) -> StoreError:
     """Return our error for one of SQLite or of the operating system, met while using the file at `path`."""
     text = str(error)
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
-    if primary == sqlite3.SQLITE_NOTADB:
-        return ForeignDatabaseError(
-            f"{path} is no SQLite database; move it away or set another `database:` in the config"
-        )
-    if primary == sqlite3.SQLITE_CORRUPT:
-        return StoreError(
-            f"{path} is damaged ({text}); stop all that uses it, keep a copy, and restore a backup or run "
-            "`sqlite3 FILE .recover`"
-        )
-    if primary == sqlite3.SQLITE_FULL:
-        return StoreError(
-            f"{path}: the disk is full; nothing was written. Free some space; the queue then goes on by itself"
-        )
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return DatabaseBusyError(f"{path} is locked by another process ({text})")
-    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or isinstance(error, OSError):
-        return StoreError(f"{path} can't be used ({text}){_owner(path)}")
+    if primary in _MEANINGS:
+        kind, meaning = _MEANINGS[primary]
+        return kind(f"{path}: {meaning} ({text})")
+    if primary in _UNUSABLE_CODES or isinstance(error, OSError):
+        return StoreError(f"{path} can't be used ({text}){_remedy(path)}")
     return StoreError(f"{path}: {text}")
 
 
-def _owner(path: str) -> str:
-    """Name who owns the file or its nearest folder that exists, and who we are: the usual cause is two users."""
+def _remedy(path: str) -> str:
+    """Say what stands in the way, or who owns the place and who we are: the usual cause is two users."""
     place = path
     while not os.path.exists(place) and os.path.dirname(place) != place:
         place = os.path.dirname(place)
+    if os.path.isdir(path) or (place != path and not os.path.isdir(place)):
+        kind = "a folder" if os.path.isdir(place) else "no folder"
+        return f"; {place} is {kind}: move it away, or set another `database:` in the config"
     try:
         owner = os.stat(place).st_uid
     except OSError:
@@ -258,7 +315,7 @@ def _owner(path: str) -> str:
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
-    return (code & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return (code & 0xFF) in _BUSY_CODES
 
 
 def _text(raw: bytes) -> str:

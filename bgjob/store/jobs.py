@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -47,9 +47,11 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Work through `database`."""
         self.database = database
-        self._execute = database.connection.execute
         self._promoted_until = ""
         self._floor: tuple[int, str, int] | None = None
+
+    def _execute(self, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
+        return self.database.connection.execute(statement, values or {})
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Run several moves as one: committed together or not at all."""

@@ -18,11 +18,22 @@ if TYPE_CHECKING:
 _SPREAD = 1000
 
 
-def is_ours(connection: sqlite3.Connection, path: str) -> bool:
+def is_ours(database: Database) -> bool:
     """Return True if the tables are there and complete, False if they are to be made or added to.
 
     Raises ForeignDatabaseError for another program's file or a database that needs newer code.
     """
+    if database.connection.in_transaction:
+        return _is_ours(database.connection, database.path)
+    # One transaction: another process may be making the tables between two of our looks.
+    database.connection.execute("BEGIN")
+    try:
+        return _is_ours(database.connection, database.path)
+    finally:
+        database.rollback()
+
+
+def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     if application == sql.APPLICATION_ID:
@@ -36,10 +47,10 @@ def is_ours(connection: sqlite3.Connection, path: str) -> bool:
         if version >= 1:
             _check_columns(connection, path)
         return bool(version >= len(sql.MIGRATIONS))
-    if application != 0:
+    if application != 0 or user_version != 0:
         message = (
-            f"{path} belongs to another program (its application_id is {application}); set another `database:` in "
-            "the config"
+            f"{path} belongs to another program (its application_id is {application}, its user_version "
+            f"{user_version}); set another `database:` in the config"
         )
         raise ForeignDatabaseError(message)
     if _columns(connection):
@@ -81,7 +92,7 @@ def _migrate(database: Database) -> None:
     try:
         connection = database.connection
         # Read again: another process may have migrated while we waited for the lock.
-        if not is_ours(connection, database.path):
+        if not is_ours(database):
             (user_version,) = connection.execute("PRAGMA user_version").fetchone()
             oldest, version = divmod(user_version, _SPREAD)
             for migration in sql.MIGRATIONS[version:]:
