@@ -50,8 +50,10 @@ def from_text(text: str) -> dt.datetime:
 
 
 def later(instant: dt.datetime, seconds: float) -> dt.datetime:
-    """Return `instant` plus `seconds`, or the last instant that can be written where that is too far."""
+    """Return `instant` plus `seconds`, or the first or last instant that can be written where that is too far."""
     try:
         return instant + dt.timedelta(seconds=seconds)
     except OverflowError:
+        if seconds < 0:
+            return dt.datetime.min.replace(tzinfo=dt.UTC)
         return dt.datetime.max.replace(tzinfo=dt.UTC)

@@ -217,7 +217,9 @@ class _Intake:
     def _current(self, settings: Config) -> Database:
         key = settings.database, settings.durability
         database = self._database
-        if database is not None and (key != self._key or not _is_the_file(database, settings.database)):
+        if database is not None and (
+            key != self._key or not _is_the_file(database, settings.database) or database.has_lost_its_log()
+        ):
             self._close()
             database = None
         if database is None:

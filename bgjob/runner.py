@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 
-from bgjob import clock, process
+from bgjob import clock, process, wake
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
 from bgjob.job import PENDING, Crashed, TimedOut
@@ -231,6 +231,8 @@ class Runner:
                 f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
             )
             self._ended = CONFIG_WRONG
+        if self._retired:
+            wake.ping(self._connected().database.path)  # a slot is free for the runner that has the queue now
         fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
         self._fruitless = self._fruitless + 1 if fruitless else 0
 
@@ -295,9 +297,10 @@ class Runner:
         for instant in (self._crew.next_kill(), self._wind_up_by):
             if instant is not None:
                 seconds = min(seconds, max(instant - clock.monotonic(), _SHORTEST_WAIT))
-        if look is not None and look.next_available_at is not None and not look.due:
-            until_due = clock.from_text(look.next_available_at) - clock.now()
-            seconds = min(seconds, until_due.total_seconds())
+        if look is not None and look.next_available_at is not None:
+            with contextlib.suppress(ValueError):  # a time of another shape, written past the CHECKs
+                until_due = clock.from_text(look.next_available_at) - clock.now()
+                seconds = min(seconds, until_due.total_seconds())
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if self._ear and self._ear.file is not None:

@@ -158,7 +158,7 @@ LOOK = """
             SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
             AND available_at <= :now LIMIT :workers)) AS due,
         (SELECT available_at FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-            ORDER BY available_at LIMIT 1) AS next_available_at
+            AND available_at > :now ORDER BY available_at LIMIT 1) AS next_available_at
 """
 
 # One entry of the delayed index: the look before each claim that keeps the order exact.

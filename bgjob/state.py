@@ -12,6 +12,8 @@ import signal
 import sys
 
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
 _NOW_AND_THEN = 64  # a dearer look is taken once in so many jobs
 _MOST_LEAKED_DESCRIPTORS = 64
 _MOST_GROWTH_KB = 256 * 1024
@@ -73,6 +75,8 @@ def _picture() -> tuple[object, ...]:
         sys.getrecursionlimit(),
         _locale.setlocale(_locale.LC_ALL),
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
+        *map(_signal.getitimer, _TIMERS),
+        *map(resource.getrlimit, _LIMITS),
         *map(id, map(_signal.getsignal, _HANDLERS)),
         *map(file_behind, range(3)),
     )

@@ -69,7 +69,8 @@ def _surely_nothing(database: str) -> bool:
         )
         if connection.execute(sql.ANYTHING_DUE, {"now": clock.to_text(now)}).fetchone()[0]:
             newest = connection.execute(sql.NEWEST_RUNNER).fetchone()
-            is_young = newest is not None and newest[3] > clock.to_text(clock.later(now, -_OLD_AFTER))
+            # A runner that lingers or is old gives way to us.
+            is_young = newest is not None and not newest[2] and newest[3] > clock.to_text(clock.later(now, -_OLD_AFTER))
             return is_young and _is_queue_taken(database) and not os.isatty(1)
         runners = [number for (number,) in connection.execute(sql.RUNNERS_AT_WORK)]
         connection.close()
@@ -78,7 +79,7 @@ def _surely_nothing(database: str) -> bool:
     return not runners or _all_alive(database, runners)
 
 
-_OLD_AFTER = 59.0  # a runner of the last tick, or an older one, gives way to a new one
+_OLD_AFTER = 59.0  # a second less than the runner's own measure, for on a doubt we go on
 
 
 def _is_queue_taken(database: str) -> bool:

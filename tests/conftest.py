@@ -123,10 +123,12 @@ class Project:
         finally:
             os.close(ours)
 
-    def python(self, source: str, *, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run `source` in a fresh process inside the project, as an app would."""
+    def python(
+        self, source: str, *, check: bool = True, timeout: float = 60, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `source` in a fresh process inside the project, as an app would. `options`: Python's own."""
         done = subprocess.run(
-            [sys.executable, "-c", source],
+            [sys.executable, *options, "-c", source],
             check=False,
             capture_output=True,
             text=True,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bgjob.cli.run import Options
 
 _MINUTE = 60
+_SIGNALS = 128  # a tick that was forced exits with this plus the number of the signal
 
 
 class _Loop:
@@ -49,7 +50,7 @@ class _Loop:
                 next_minute = _next_minute()
         for tick in self._ticks:
             tick.wait()
-        forced = [tick.returncode for tick in self._ticks if tick.returncode]
+        forced = [tick.returncode for tick in self._ticks if tick.returncode > _SIGNALS]
         return forced[-1] if forced else 0
 
     def _start_tick(self) -> None:

@@ -25,7 +25,6 @@ OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 PATIENCE = 30.0
 # The lock is held by this very process: another thread may be about to commit, but our own caller never will.
 PATIENCE_WITH_OURSELVES = 3.0
-_SLICE_MS = 500
 
 
 class Database:
@@ -44,7 +43,6 @@ class Database:
             raise StoreError(message)
         self.path = os.path.realpath(path)
         self._durability = durability
-        self._abandoned: list[sqlite3.Connection] = []
         self._log: tuple[int, int] | None = None
         with self.errors_explained():
             self.connection = self._open(read_only=read_only)
@@ -62,9 +60,9 @@ class Database:
             _make_file(self.path)
         mode = "ro" if read_only else "rwc"
         return sqlite3.connect(
-            f"file://{_quoted(self.path)}?mode={mode}",  # the //: a path may itself begin with two slashes
+            f"file:{_quoted(self.path)}?mode={mode}",
             uri=True,
-            timeout=_SLICE_MS / 1000,
+            timeout=0,  # the waiting is done by _patiently
             isolation_level=None,
             check_same_thread=False,
         )
@@ -103,8 +101,12 @@ class Database:
         return self._log is not None and _file_at(f"{self.path}-wal") != self._log
 
     def reopen(self) -> None:
-        """Open a new connection beside the old one, which must never be closed: that could write its old log back."""
-        self._abandoned.append(self.connection)
+        """Begin anew after the log was lost; whoever deleted it has brought all that stood in it into the database.
+
+        The old connection is closed first: beside it SQLite would share the deleted -shm with the new one, and nobody
+        else would see what that commits.
+        """
+        self.connection.close()
         with self.errors_explained():
             self.connection = self._open(read_only=False)
             self._patiently(lambda: self._prepare(self._durability, read_only=False))
@@ -124,7 +126,10 @@ class Database:
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise
-            self._lose_patience(clock.monotonic() - started)
+            waited = clock.monotonic() - started
+            self._lose_patience(waited)
+            # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
+            time.sleep(random.uniform(0.1, 1) * min(max(waited / 10, 0.001), 0.05))  # noqa: S311  # spreads writers, no secret
 
     def _lose_patience(self, waited: float) -> None:
         if waited >= PATIENCE_WITH_OURSELVES and self._we_hold_the_write_lock():
@@ -158,21 +163,9 @@ class Database:
             for line in lines
         )
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run the block in one write transaction: committed as a whole, or not at all."""
-        if self.connection.in_transaction:
-            message = f"{self.path}: queueing was called again from inside itself (from a signal handler?)"
-            raise StoreError(message)
-        with self.errors_explained():
-            try:
-                # In here, for Ctrl-C often comes while we wait, and is raised when the wait is over.
-                self.begin()
-                yield self.connection
-                self.commit()
-            except BaseException:
-                self.rollback()
-                raise
+    def transaction(self) -> Transaction:
+        """Run a `with` block in one write transaction: committed as a whole, or not at all."""
+        return Transaction(self)
 
     def fetch(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT outside a transaction; StoreError where the database can't be read."""
@@ -202,15 +195,12 @@ class Database:
 
         The switch needs the file for itself and ignores the busy timeout, so two first starts retry here.
         """
-        started = clock.monotonic()
-        while True:
-            try:
-                return bool(self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    return False
-            self._lose_patience(clock.monotonic() - started)
-            time.sleep(random.uniform(0.002, 0.02))  # noqa: S311  # spreads two starters, no secret
+        try:
+            return bool(
+                self._patiently(lambda: self.connection.execute("PRAGMA journal_mode = WAL").fetchone())[0] == "wal"
+            )
+        except sqlite3.OperationalError:
+            return False
 
 
 def _make_folder(folder: str) -> None:
@@ -261,6 +251,46 @@ _MEANINGS: dict[int | None, tuple[type[StoreError], str]] = {
     **dict.fromkeys(_BUSY_CODES, (DatabaseBusyError, "it is locked by another process")),
 }
 _UNUSABLE_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+class Transaction:
+    """One write transaction of a Database, as a `with` block; each job pays for one, so it is a plain class."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        """Begin nothing yet."""
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        """Begin; raises DatabaseBusyError after the patience for other writers is used up."""
+        database = self._database
+        if database.connection.in_transaction:
+            message = f"{database.path}: queueing was called again from inside itself (from a signal handler?)"
+            raise StoreError(message)
+        try:
+            database.begin()
+        except BaseException as error:
+            # Ctrl-C often comes while we wait, and is raised when the wait is over.
+            self._undo(error)
+            raise
+        return database.connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Commit, or roll back what raised."""
+        if error is not None:
+            self._undo(error)
+            return
+        try:
+            self._database.commit()
+        except BaseException as failure:
+            self._undo(failure)
+            raise
+
+    def _undo(self, error: BaseException) -> None:
+        self._database.rollback()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise explained(error, self._database.path) from error
 
 
 _MOST_DESCRIPTORS = 256

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
     from typing import Any
 
     from bgjob.job import Failure, Outcome
-    from bgjob.store.connection import Database
+    from bgjob.store.connection import Database, Transaction
 
 # So many delayed rows become ready in one transaction: it holds the write lock for a few milliseconds only.
 PROMOTED_AT_ONCE = 1_000
@@ -53,7 +52,7 @@ class JobStore:
     def _execute(self, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
         return self.database.connection.execute(statement, values or {})
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self) -> Transaction:
         """Run several moves as one: committed together or not at all."""
         return self.database.transaction()
 
