@@ -245,12 +245,17 @@ class Runner:
         if child.killed_after is not None:
             what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
             self._settle(job, TimedOut(what + told), output=output, duration=duration)
-        elif code == -signal.SIGALRM:  # our own timer, whose handler the job had taken away
+        elif code == -signal.SIGALRM and self._is_over_time(job, duration):
+            # Our own timer, whose handler the job had taken away.
             what = f"the job's timeout ended its worker after {duration:.1f} s"
             self._settle(job, TimedOut(what + told), output=output, duration=duration)
         else:
             what = f"the worker {_death(code)} in the middle of the job"
             self._settle(job, Crashed(what + told), output=output, duration=duration)
+
+    def _is_over_time(self, job: Job, duration: float) -> bool:
+        rules = self._config.classes.get(job.job_class)
+        return rules is not None and duration >= rules.timeout
 
     def _settle(self, job: Job, outcome: Crashed | TimedOut, *, output: str, duration: float) -> None:
         store = self._connected()

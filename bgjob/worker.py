@@ -201,7 +201,8 @@ class Worker:
         if settlement.held:
             self._slot.count(settlement.verb)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
-        self._slot.finish()
+        if not self._must_be_replaced:  # else the runner watches until this process is gone
+            self._slot.finish()
         return self._next(store) if must_promote else following
 
     def _flushed_output(self) -> str:

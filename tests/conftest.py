@@ -98,7 +98,11 @@ class Project:
         """End what `start_tick` started and the test did not end."""
         for started in self._started:
             started.kill()
-            started.communicate()
+            started.wait()
+            # Read no more: a worker that outlived its runner, which it must not, would keep us waiting here.
+            for pipe in (started.stdout, started.stderr):
+                if pipe:
+                    pipe.close()
 
     def tick_on_terminal(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run one tick on a terminal of 100 columns; return its exit code and what stood on the screen."""

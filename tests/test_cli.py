@@ -371,7 +371,7 @@ def test_in_process_runs_the_job_in_the_runner_itself(project: Project) -> None:
 
     tick = project.start_tick("--in-process")
 
-    assert tick.communicate() == ("", "")
+    assert tick.communicate(timeout=60) == ("", "")
     assert project.trace() == [str(tick.pid), "job"]
     assert [status for _, status in project.jobs()] == ["completed", "failed", "completed"]
 
@@ -396,7 +396,7 @@ def test_all_of_it_works_when_nobody_listens(project: Project) -> None:
     with open(os.devnull, "w") as nothing:  # noqa: PTH123  # no path, the place of nothing
         for options in (["--check"], ["--dry-run"], ["-v"]):
             tick = project.start_tick(*options, preexec_fn=lambda: os.dup2(nothing.fileno(), 1))
-            tick.communicate()
+            tick.communicate(timeout=60)
             assert tick.returncode == 0
 
     assert project.jobs() == [(1, "completed")]

@@ -176,7 +176,7 @@ def test_a_folder_and_a_link_to_it_are_one_queue_and_one_lock(project: Project, 
     assert "another runner is at work" in second.stdout
     assert project.jobs() == [(1, "processing"), (2, "pending")]
     (project.folder / "go").touch()
-    first.communicate()
+    first.communicate(timeout=60)
     assert project.jobs() == [(1, "completed"), (2, "completed")]
 
 
@@ -195,7 +195,7 @@ def test_two_configs_of_one_database_are_one_queue_and_one_lock(project: Project
     assert "another runner is at work" in second.stdout
     assert other.trace() == []
     (project.folder / "go").touch()
-    first.communicate()
+    first.communicate(timeout=60)
     assert project.jobs() == [(1, "completed"), (2, "completed")]
 
 

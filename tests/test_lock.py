@@ -65,7 +65,7 @@ def test_the_lock_of_a_killed_runner_is_free(project: Project) -> None:
     killed = project.start_tick()
     wait_until(project.trace)
     killed.kill()
-    killed.wait()
+    killed.wait(60)
     (project.folder / "go").touch()
 
     project.tick()
@@ -193,6 +193,6 @@ def test_with_the_lock_file_deleted_no_job_runs_twice_and_the_older_runner_gives
     wait_until(lambda: len(project.sql("SELECT id FROM runners")) == 2)
     (project.folder / "go").touch()
 
-    assert [(tick.communicate(), tick.returncode) for tick in (older, newer)] == [(("", ""), 0)] * 2
+    assert [(tick.communicate(timeout=60), tick.returncode) for tick in (older, newer)] == [(("", ""), 0)] * 2
     assert sorted(project.trace()) == sorted(["begin", "end", str(newer.pid), str(newer.pid)])
     assert project.jobs("status, retry_count, crash_count") == [("completed", 0, 0)] * 3

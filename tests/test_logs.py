@@ -169,7 +169,7 @@ def test_what_a_line_says_has_been_committed(project: Project) -> None:
                 "failed",
             }
         told |= new
-    tick.communicate()
+    tick.communicate(timeout=60)
 
     assert project.jobs("status") == [("completed",), ("failed",)] * 150
 
@@ -252,7 +252,7 @@ def test_a_log_that_is_moved_away_during_a_job_is_opened_anew(project: Project) 
     main_log(project).rename(project.folder / "moved.log")
 
     (project.folder / "go").touch()
-    tick.communicate()
+    tick.communicate(timeout=60)
 
     assert [line.split()[3:5] for line in events((project.folder / "moved.log").read_text())] == [["complete", "job=1"]]
     assert [line.split()[3] for line in events(project.log())] == ["complete", "tick"]
@@ -266,7 +266,7 @@ def test_a_log_that_is_truncated_in_place_is_written_from_its_beginning(project:
     os.truncate(main_log(project), 0)
 
     (project.folder / "go").touch()
-    tick.communicate()
+    tick.communicate(timeout=60)
 
     assert [line.split()[3] for line in events(project.log())] == ["complete", "tick"]
 
@@ -281,7 +281,7 @@ def test_a_folder_that_is_removed_during_a_job_is_made_anew(project: Project) ->
 
     (project.folder / "go").touch()
 
-    assert tick.communicate() == ("", "")
+    assert tick.communicate(timeout=60) == ("", "")
     assert [line.split()[3] for line in events(project.log())] == ["complete", "tick"]
 
 

@@ -112,7 +112,7 @@ def test_an_idle_loop_ends_within_a_second(start: Start, number: int) -> None:
 
     assert time.monotonic() - told < 1
     assert loop.returncode == 0
-    assert loop.communicate()[1] == ""
+    assert loop.communicate(timeout=60)[1] == ""
 
 
 def test_the_first_tick_comes_at_once_and_the_loop_outlives_it(project: Project, start: Start) -> None:
@@ -123,7 +123,7 @@ def test_the_first_tick_comes_at_once_and_the_loop_outlives_it(project: Project,
     wait_until(lambda: project.jobs() == [(1, "completed")], limit=10)
     assert loop.poll() is None
     loop.terminate()
-    assert "DONE" in loop.communicate()[0]
+    assert "DONE" in loop.communicate(timeout=60)[0]
 
 
 def test_a_signal_is_passed_on_and_the_running_job_may_finish(project: Project, start: Start) -> None:

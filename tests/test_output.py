@@ -226,7 +226,7 @@ def test_a_reader_that_went_away_stops_no_job(project: Project) -> None:
     tick = project.start_tick("-v", pass_fds=[writer], preexec_fn=lambda: os.dup2(writer, 1))
     os.close(writer)
 
-    tick.communicate()
+    tick.communicate(timeout=60)
 
     assert tick.returncode == 0
     assert project.jobs() == [(1, "completed"), (2, "completed"), (3, "completed")]

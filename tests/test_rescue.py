@@ -88,7 +88,7 @@ def test_a_job_whose_processes_are_killed_has_crashed_and_runs_again(project: Pr
     for victim in victims.split(" and "):
         with contextlib.suppress(ProcessLookupError):
             os.kill({"runner": runner, "worker": worker}[victim], signal.SIGKILL)
-    started.communicate()
+    started.communicate(timeout=60)
     project.tick()
 
     assert project.jobs("status, retry_count, crash_count") == [("completed", 1, 1), ("completed", 0, 0)]
@@ -124,7 +124,7 @@ def test_a_rescue_costs_jobs_that_were_never_started_nothing(project: Project) -
     started = project.start_tick()
     begun(project)
     started.kill()
-    started.wait()
+    started.wait(60)
 
     assert project.jobs("status, retry_count")[1:] == [("pending", 0)] * 10
     project.tick()
@@ -138,7 +138,7 @@ def test_the_children_of_a_job_are_gone_before_it_runs_again(project: Project) -
     started = project.start_tick()
     wait_until(lambda: len({line for line in project.trace() if line.startswith("alive")}) == 2)
     started.kill()
-    started.wait()
+    started.wait(60)
     seen = len(project.trace())
     wait_until(lambda: len(project.trace()) > seen)  # they outlive their runner
 
@@ -159,7 +159,7 @@ def test_the_children_of_a_killed_worker_are_gone_before_its_job_runs_again(proj
 
     os.kill(worker, signal.SIGKILL)
 
-    assert started.communicate() == ("", "")
+    assert started.communicate(timeout=60) == ("", "")
     lines = project.trace()
     second_begin = [number for number, line in enumerate(lines) if line.startswith("begin")][1]
     assert lines[second_begin:] == [lines[second_begin], f"end {lines[second_begin].split()[1]}"]
@@ -209,7 +209,7 @@ def test_a_dead_runner_is_noticed_by_an_otherwise_idle_tick(project: Project) ->
     started = project.start_tick()
     begun(project)
     started.kill()
-    started.wait()
+    started.wait(60)
 
     project.tick()
 
@@ -234,7 +234,7 @@ def test_kills_at_any_moment_lose_no_job_and_run_only_those_twice_that_were_runn
                 kill_its_worker(project, tick.pid)
                 time.sleep(dice.uniform(0, 0.01))
             tick.kill()
-        tick.communicate()
+        tick.communicate(timeout=60)
 
     begins = [line for line in project.trace() if line.startswith("begin")]
     crashes = sum(count for (count,) in project.jobs("crash_count"))

@@ -65,7 +65,7 @@ def test_a_running_job_may_finish_and_no_other_is_begun(project: Project, number
     wait_until(lambda: has_taken_in(tick.pid, number))
     (project.folder / "go").touch()
 
-    assert tick.communicate() == ("", "")
+    assert tick.communicate(timeout=60) == ("", "")
     assert tick.returncode == 0
     assert project.trace() == ["begin", "end"]
     assert project.jobs("status, retry_count") == [("completed", 0), ("pending", 0)]
@@ -90,7 +90,7 @@ def test_a_job_that_outlives_the_grace_is_handed_back_uncounted(project: Project
 
     tick.send_signal(signal.SIGTERM)
 
-    assert tick.communicate() == ("", "")
+    assert tick.communicate(timeout=60) == ("", "")
     assert 0.9 < time.monotonic() - started < 6
     assert tick.returncode == 0
     assert project.jobs("status, retry_count, crash_count") == [("pending", 0, 0), ("pending", 0, 0)]
@@ -102,7 +102,7 @@ def test_a_job_that_outlives_the_grace_is_handed_back_uncounted(project: Project
 def test_a_job_that_was_handed_back_is_the_next_to_run(project: Project) -> None:
     tick = begin(project)
     tick.send_signal(signal.SIGTERM)
-    tick.communicate()
+    tick.communicate(timeout=60)
     (project.folder / "go").touch()
 
     project.tick()
@@ -135,7 +135,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_runner_and_not_the_job(project: Projec
     wait_until(lambda: has_taken_in(tick.pid, signal.SIGINT))
     (project.folder / "go").touch()
 
-    assert tick.communicate() == ("", "")
+    assert tick.communicate(timeout=60) == ("", "")
     assert (tick.returncode, project.trace()) == (0, ["begin", "end"])
 
 
@@ -145,7 +145,7 @@ def test_a_hangup_does_not_stop_the_queue_in_the_middle_of_a_job(project: Projec
 
     tick.send_signal(signal.SIGHUP)
     (project.folder / "go").touch()
-    tick.communicate()
+    tick.communicate(timeout=60)
     project.tick()
 
     assert {status for (status,) in project.jobs("status")} == {"completed"}

@@ -243,7 +243,7 @@ def test_while_a_runner_works_a_second_tick_ends_before_any_heavy_import(project
     assert [line for line in second.stderr.splitlines() if not line.startswith("import time:")] == []
     assert (second.stdout, project.trace(), project.jobs()) == ("", ["begin"], [(1, "processing"), (2, "pending")])
     (project.folder / "go").touch()
-    assert first.communicate() == ("", "")
+    assert first.communicate(timeout=60) == ("", "")
     assert (first.returncode, project.trace()) == (0, ["begin", "end", "job"])
 
 
@@ -265,7 +265,7 @@ def test_ticks_that_pile_up_run_each_job_once(project: Project) -> None:
 
     ticks = [project.start_tick() for _ in range(8)]
 
-    assert [(tick.communicate(), tick.returncode) for tick in ticks] == [(("", ""), 0)] * 8
+    assert [(tick.communicate(timeout=60), tick.returncode) for tick in ticks] == [(("", ""), 0)] * 8
     assert project.trace() == [str(number) for number in range(100)]
 
 
