@@ -21,13 +21,12 @@ _NARROWEST = 60
 class Console:
     """The runner's standard output and error, still at hand after a worker's own were turned into a pipe."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        """Speak on a terminal or when `verbose`; say nothing but what a person must know otherwise."""
+    def __init__(self, *, quiet: bool = False, tell: bool = False) -> None:
+        """Speak on a terminal or when `tell`; say nothing but what a person must know otherwise."""
         self._out = _copy_of(1)
         self._err = _copy_of(2)
         terminal = os.isatty(self._out)
-        self.is_terminal = terminal and not quiet
-        self.speaks = (terminal or verbose) and not quiet
+        self.speaks = (terminal or tell) and not quiet
         self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._width = max(shutil.get_terminal_size((100, 24)).columns if terminal else 100, _NARROWEST)
 

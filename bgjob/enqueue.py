@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import os
 import threading
 import time
@@ -129,7 +128,7 @@ def _checked_delay(delay: object) -> float:
     else:
         message = f"delay must be seconds (int or float) or a timedelta, not {type(delay).__name__}"
         raise InvalidJobError(message)
-    if math.isnan(seconds) if type(seconds) is float else False:
+    if seconds != seconds:  # noqa: PLR0124  # NaN is what differs from itself
         message = "delay is NaN, not a number of seconds"
         raise InvalidJobError(message)
     if seconds < 0:

@@ -63,7 +63,7 @@ def find_class(name: str) -> type:
     except AttributeError:
         message = f"module {module_name} has no class {class_name}"
         raise NotRunnableError(message) from None
-    if not isinstance(job_class, type):
+    if not issubclass(type(job_class), type):  # isinstance would ask the object itself
         message = f"{name} is not a class but {type(job_class).__name__}"
         raise NotRunnableError(message)
     return job_class
@@ -117,6 +117,8 @@ def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) ->
 
 def described(error: BaseException) -> Raised:
     """Return the texts of an exception, cut to a bearable length, whatever its own code does."""
+    if type(error) is NotRunnableError:
+        return Raised(error=str(error), traceback=_traceback(error))
     try:
         return Raised(error=_cut(_one_line(error), LONGEST_ERROR), traceback=_cut(_traceback(error), LONGEST_TRACEBACK))
     except BaseException:  # noqa: BLE001  # __str__ and the like of the user's exception are user code

@@ -103,7 +103,7 @@ class Logs:
     def complete(self, job: Job, now: dt.datetime, *, duration: float) -> None:
         """A job is completed."""
         self.main.write(
-            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.retry_count + 1} status=completed "
+            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.attempt} status=completed "
             f"duration={duration:.6f}s\n"
         )
 

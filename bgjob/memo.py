@@ -17,11 +17,11 @@ _MAGIC = b"bgjob tick memo 1\n"
 def path_of(config_path: str) -> str:
     """Return where the memo for a config stands: in `storage/` beside the folder of the config."""
     folder, name = os.path.split(os.path.abspath(config_path))
-    return os.path.join(os.path.dirname(folder), "storage", f".{name}.tick")
+    return os.path.join(os.path.dirname(folder), "storage", f".{name}.memo")
 
 
 def write(config_path: str, content: bytes, *, database: str, always_start: bool) -> None:
-    """Leave the memo, if `storage/` is there and can be written; without it the next tick takes the full way."""
+    """Leave the memo, making `storage/` if need be; without it the next tick takes the full way."""
     path = path_of(config_path)
     text = _MAGIC + (b"always" if always_start else b"look") + b"\n" + os.fsencode(database) + b"\n" + content
     if read_bytes(path) == text:

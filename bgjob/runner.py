@@ -112,6 +112,11 @@ class Runner:
     def _lingers(self) -> bool:
         return self._config.linger > 0 and self._only is None
 
+    @property
+    def _limit(self) -> int:
+        """How many jobs may run at once; one that someone asks for by hand is not held up."""
+        return self._config.workers if self._only is None else sys.maxsize
+
     def _take(self) -> None:
         """Become the newest runner: from now on no other one claims. Then settle what dead runners left."""
         database = self._connected().database
@@ -129,7 +134,7 @@ class Runner:
 
     def _work_here(self) -> None:
         worker = Worker.in_process(
-            self._config, runner=self._number, workers=self._config.workers, logs=self._logs, console=self._console
+            self._config, runner=self._number, workers=self._limit, logs=self._logs, console=self._console
         )
         self._disconnect()
         self._ended = _MEANINGS.get(worker.work(self._only), FINE)
@@ -197,9 +202,7 @@ class Runner:
         for _ in range(min(hands, self._config.workers - len(self._crew))):
             self._disconnect()
             try:
-                # A job that someone asks for by hand is not held up by the limit.
-                workers = self._config.workers if self._only is None else sys.maxsize
-                self._crew.fork(runner=self._number, workers=workers, only=self._only, lingers=self._lingers)
+                self._crew.fork(runner=self._number, workers=self._limit, only=self._only, lingers=self._lingers)
             except OSError as error:
                 self._complain_once(f"no worker can be started ({error}); trying again each second")
                 return

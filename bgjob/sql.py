@@ -282,7 +282,7 @@ PRUNE = """
     WHERE id > :after AND id <= :upto AND (
         (status = 'completed' AND coalesce(finished_at, updated_at) < :completed)
         OR (status = 'failed' AND coalesce(finished_at, updated_at) < :failed)
-        OR (status = 'cancelled' AND coalesce(finished_at, updated_at) < :cancelled))
+        OR (status = 'cancelled' AND coalesce(updated_at, finished_at) < :cancelled))
 """
 
 STATUS_OF = "SELECT status FROM custom_jobs WHERE id = :id"

@@ -19,7 +19,8 @@ def main(script: str) -> NoReturn:
     """Run one tick of the app whose `background_runner.py` is `script`, and exit."""
     _open_standard_streams()
     config_path = config_beside(script)
-    if len(sys.argv) == 1 and _nothing_to_do(config_path):
+    # A person at a terminal is told that nothing is due, or who is at work; that takes the rest of the code.
+    if len(sys.argv) == 1 and not os.isatty(1) and _nothing_to_do(config_path):
         # Nothing is open and nothing was printed: no need to tidy up the interpreter.
         os._exit(0)
     from bgjob.cli.run import main as run
@@ -71,7 +72,7 @@ def _surely_nothing(database: str) -> bool:
             newest = connection.execute(sql.NEWEST_RUNNER).fetchone()
             # A runner that lingers or is old gives way to us.
             is_young = newest is not None and not newest[2] and newest[3] > clock.to_text(clock.later(now, -_OLD_AFTER))
-            return is_young and _is_queue_taken(database) and not os.isatty(1)
+            return is_young and _is_queue_taken(database)
         runners = [number for (number,) in connection.execute(sql.RUNNERS_AT_WORK)]
         connection.close()
     except _sqlite3.Error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import run_background_job, run_background_jobs
+from bgjob import run_background_job, run_background_jobs, wake
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -153,13 +153,15 @@ def test_a_lingering_runner_ends_by_itself_when_its_time_is_over(project: Projec
 
 
 def test_the_time_to_linger_begins_again_with_each_job(project: Project) -> None:
-    for delay in (0.6, 1.2, 1.8):
+    for delay in (0.5, 1.0, 1.5):
         queue("execute", delay=delay)
 
-    project.tick("--linger", "1100ms")
+    tick = project.start_tick("--linger", "700ms")
 
+    # Pinged, it looks all the time whether it is over.
+    wait_until(lambda: wake.ping(str(project.database)) or tick.poll() is not None)
     assert [status for _, status in project.jobs()] == ["completed"] * 3
-    assert len(runners(project)) == 1
+    assert runners(project) == [(tick.pid, False)]
 
 
 def test_a_config_that_lingers_needs_nothing_that_is_due(project: Project) -> None:
@@ -236,6 +238,21 @@ def test_with_more_workers_the_new_runner_has_those_that_the_old_one_does_not_us
     finish(project, "one")
     assert old.wait(SLACK) == 0
     wait_until(lambda: "begin four" in project.trace())
+
+
+def test_the_limit_holds_over_both_runners_however_busy_they_are(project: Project) -> None:
+    configure(project, "workers: 2")
+    start(project)
+    queue("wait")
+    wait_until(project.trace)
+    start(project)
+
+    for _ in range(80):
+        queue("span", 0.001)  # each pings, so that the new runner looks at any moment
+    wait_for_lines(project, 161)
+
+    assert project.trace() == ["begin long", *["begin", "end"] * 80]
+    finish(project)
 
 
 def test_a_slot_that_a_retired_runner_frees_is_used_at_once(project: Project) -> None:

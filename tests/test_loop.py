@@ -142,6 +142,19 @@ def test_a_signal_is_passed_on_and_the_running_job_may_finish(project: Project, 
     assert [status for _, status in project.jobs()] == ["completed", "pending"]
 
 
+def test_ctrl_c_at_a_terminal_counts_once(project: Project, start: Start) -> None:
+    run_background_job("app.jobs.Job", "wait")
+    loop = start(process_group=0)
+
+    (tick,) = ticks_of(loop)
+    os.killpg(loop.pid, signal.SIGINT)
+    wait_until(lambda: has_taken_in(loop.pid, signal.SIGINT) and has_taken_in(tick, signal.SIGINT))
+    (project.folder / "go").touch()
+    loop.wait(20)
+
+    assert (loop.returncode, project.trace()[1:], project.jobs()) == (0, ["end"], [(1, "completed")])
+
+
 def test_a_second_signal_forces_the_end(project: Project, start: Start) -> None:
     run_background_job("app.jobs.Job", "wait")
     loop = start()

@@ -208,7 +208,7 @@ def test_a_tick_with_nothing_due_prunes_all_the_same_once_an_hour(project: Proje
     project.tick()
     assert ids(project) == [1, 2]  # swept a moment ago
     project.sql("UPDATE housekeeping SET swept_at = ?", (ago(0.05),))
-    for memo in (project.folder / "storage").glob(".*.tick"):
+    for memo in (project.folder / "storage").glob(".*.memo"):
         os.utime(memo, (memo.stat().st_atime - 4_000, memo.stat().st_mtime - 4_000))
     project.tick()
 

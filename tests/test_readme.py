@@ -15,7 +15,6 @@ from bgjob import config_keys, errors, logs, sql
 from bgjob.cli import arguments
 from bgjob.cli.run import Options
 from bgjob.config import parse_config
-from bgjob.job import TRANSITIONS
 from tests.conftest import CODE, Project
 
 if TYPE_CHECKING:
@@ -332,19 +331,32 @@ def test_the_lines_shown_of_the_logs_are_like_those_that_are_written(project: Pr
     )
     project.tick()
     project.tick()
-    written = {_verb(line): line for line in (project.log() + project.log(errors=True)).splitlines() if line[0] != "\t"}
+    written = [project.log(), project.log(errors=True)]
 
-    [block] = blocks(README, kind="log")
+    shown = blocks(README, kind="log")
 
-    for line in block.text.splitlines():
-        like = written[_verb(line)]
-        assert re.findall(r" (\w+)=", line) == re.findall(r" (\w+)=", like)
-        assert line.split()[2] == like.split()[2]
-        assert _verb(line) in {*TRANSITIONS, "tick"}
+    for block, text in zip(shown, written, strict=True):
+        like = {_kind(line): re.findall(r" (\w+)=", line) for line in text.splitlines() if line[0] != "\t"}
+        for line in block.text.splitlines():
+            if line[0] != "\t":
+                assert re.findall(r" (\w+)=", line) == like[_kind(line)]
+        times = [line[:26] for line in block.text.splitlines() if line[0] != "\t"]
+        assert times == sorted(times)
 
 
-def _verb(line: str) -> str:
-    return line.split()[3]
+def _kind(line: str) -> tuple[str, str]:
+    _, _, level, verb, *_ = line.split()
+    return level, verb
+
+
+def test_the_attempts_shown_of_a_job_in_the_logs_follow_one_another() -> None:
+    attempts: dict[str, list[int]] = {}
+    for line in blocks(README, kind="log")[0].text.splitlines():
+        for job, attempt in re.findall(r" job=(\d+) .* attempt=(\d+) ", line):
+            attempts.setdefault(job, []).append(int(attempt))
+
+    assert [1, 2] in attempts.values()
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in attempts.values())
 
 
 def test_the_names_of_the_log_files_are_those_of_the_code() -> None:

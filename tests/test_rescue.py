@@ -205,6 +205,7 @@ def test_a_job_of_another_boot_or_of_a_number_in_use_again_costs_no_innocent_pro
 
 
 def test_a_dead_runner_is_noticed_by_an_otherwise_idle_tick(project: Project) -> None:
+    project.tick()  # makes the database and looks after it, so that the next one has no reason of its own to start
     run_background_job("app.jobs.Job", "wait")
     started = project.start_tick()
     begun(project)

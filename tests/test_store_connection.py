@@ -310,7 +310,7 @@ def test_queueing_from_a_signal_handler_in_the_middle_of_queueing_is_refused(
         return row(*arguments)  # type: ignore[arg-type]
 
     def handler(*_: object) -> None:
-        with pytest.raises(StoreError, match="again from inside itself") as refusal:
+        with pytest.raises(StoreError, match="a transaction is open already") as refusal:
             run_background_job(JOB, params=["inner"])
         refused.append(refusal.value)
 

@@ -195,7 +195,7 @@ def test_a_config_that_names_another_database_is_followed_at_once(project: Proje
 )
 def test_a_memo_that_is_damaged_is_not_trusted(project: Project, damage: Callable[[Path, bytes], object]) -> None:
     become_idle(project)
-    (memo,) = (project.folder / "storage").glob(".*.tick")
+    (memo,) = (project.folder / "storage").glob(".*.memo")
     good = memo.read_bytes()
     memo.unlink()
     damage(memo, good)

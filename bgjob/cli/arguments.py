@@ -84,6 +84,7 @@ def parse(arguments: list[str], options: Options) -> None:
     loudness.add_argument(
         "-q", "--quiet", action="store_true", help="say nothing, even on a terminal, unless a person must act"
     )
+    loudness.add_argument("--tell", action="store_true", help=argparse.SUPPRESS)  # what --loop passes on
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if a job failed for good")
     parser.add_argument("--version", action="version", version=f"bgjob {version.__version__}")
     parser.parse_args(arguments, namespace=options)
@@ -91,6 +92,8 @@ def parse(arguments: list[str], options: Options) -> None:
         parser.error("--at goes with --dry-run")
     if options.in_process and (options.check or options.dry_run or options.loop):
         parser.error("--in-process goes with a plain tick or with --job")
+    if options.exit_code and (options.check or options.dry_run or options.loop):
+        parser.error("--exit-code goes with a plain tick or with --job")
 
 
 def _job_id(text: str) -> int:

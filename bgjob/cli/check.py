@@ -28,6 +28,8 @@ def check(config: Config) -> int:
     for name in config.classes:
         try:
             found[name] = _methods_of(execution.find_class(name), config.classes[name].methods)
+        except execution.NotRunnableError as error:
+            problems.append(f"{name}: {error}")
         except BaseException as error:  # noqa: BLE001  # the edge of user code
             problems.append(f"{name} can't be imported: {execution.described(error).error}")
     problems += _not_found(config, found)
@@ -36,7 +38,8 @@ def check(config: Config) -> int:
     if problems:
         _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
         return CONFIG_WRONG
-    _say(f"{config.path} is fine: {len(config.classes)} approved classes, all found with their methods")
+    count = len(config.classes)
+    _say(f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods")
     return FINE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 
 from bgjob import approval, clock
@@ -26,13 +27,10 @@ def dry_run(config: Config, at: str | None) -> int:
     """Print the jobs that a tick would run at the time `at` (now if None), then those it would not; return FINE."""
     now = clock.now()
     instant = read_time(at, now) if at is not None else now
-    try:
-        database = Database(config.database, read_only=True)
-    except BgjobError as error:
-        if "no table" not in str(error) and "unable to open" not in str(error):
-            raise
+    if not os.path.exists(config.database):
         _say("no job was ever queued: there is no database yet")
         return FINE
+    database = Database(config.database, read_only=True)
     try:
         _show(config, JobStore(database), instant, now)
     finally:

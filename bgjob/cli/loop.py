@@ -83,7 +83,9 @@ _LINGER = 75.0
 
 
 def _passed_on(options: Options) -> list[str]:
-    arguments = ["-q" if options.quiet else "-v", "--linger", str(options.linger or _LINGER)]
+    arguments = ["--linger", str(_LINGER if options.linger is None else options.linger)]
+    # Whoever starts a loop wants to hear of the jobs, also through a pipe.
+    arguments.append("-q" if options.quiet else "-v" if options.verbose else "--tell")
     if options.config:
         arguments += ["--config", options.config]
     if options.workers:

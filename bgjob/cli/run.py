@@ -45,6 +45,7 @@ class Options:
         self.workers: int | None = None
         self.linger: float | None = None
         self.verbose = False
+        self.tell = False
         self.quiet = False
         self.exit_code = False
 
@@ -56,7 +57,7 @@ def main(arguments: list[str], *, config_path: str, script: str) -> int:
         from bgjob.cli.arguments import parse  # argparse costs 10 ms that a plain tick need not pay
 
         parse(arguments, options)
-    console = Console(quiet=options.quiet, verbose=options.verbose)
+    console = Console(quiet=options.quiet, tell=options.tell or options.verbose)
     try:
         return _dispatch(options, options.config or config_path, script, console)
     except ConfigError as error:
@@ -81,8 +82,6 @@ def _dispatch(options: Options, config_path: str, script: str, console: Console)
 
         return loop(script, options)
     settings = config.read_config(config_path)
-    for warning in settings.warnings:
-        console.say(warning)
     if options.check:
         from bgjob.cli.check import check
 
@@ -143,9 +142,9 @@ def _is_runner_wanted(settings: Config, database: Database, *, only: int | None)
 def _refuse_unless_pending(store: JobStore, job_id: int) -> None:
     status = store.status_of(job_id)
     if status is None:
-        raise BgjobError(f"there is no job {job_id} in {store.database.path}")
+        raise BgjobError(f"there is no job {job_id} in {store.database.path}; is it the right --config?")
     if status != "pending":
-        raise BgjobError(f"job {job_id} is {status}; only a pending job can be run")
+        raise BgjobError(f"job {job_id} is {status}; only a pending job can be run (README: by hand)")
 
 
 def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, path: str) -> bool:

@@ -266,7 +266,7 @@ class Transaction:
         """Begin; raises DatabaseBusyError after the patience for other writers is used up."""
         database = self._database
         if database.connection.in_transaction:
-            message = f"{database.path}: queueing was called again from inside itself (from a signal handler?)"
+            message = f"{database.path}: a transaction is open already on this connection (from a signal handler?)"
             raise StoreError(message)
         try:
             database.begin()
