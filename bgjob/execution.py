@@ -59,7 +59,7 @@ def find_class(name: str) -> type:
     module_name, _, class_name = name.rpartition(".")
     module = importlib.import_module(module_name)
     try:
-        job_class = getattr(module, class_name)
+        job_class: type = getattr(module, class_name)
     except AttributeError:
         message = f"module {module_name} has no class {class_name}"
         raise NotRunnableError(message) from None
