@@ -33,8 +33,8 @@ def approved_name(config: Config, job_class: object) -> str:
     """
     if type(job_class) is str:
         name = job_class
-    elif isinstance(job_class, type):
-        name = _name_of_class(config, job_class)
+    elif issubclass(type(job_class), type):
+        name = _name_of_class(config, job_class)  # type: ignore[arg-type]  # a class, as just seen
     else:
         message = (
             f"job_class must be a class or its dotted name such as 'app.custom_jobs.ExampleJob', "
@@ -51,7 +51,9 @@ def approved_name(config: Config, job_class: object) -> str:
 
 
 def _name_of_class(config: Config, job_class: type) -> str:
-    own = f"{job_class.__module__}.{job_class.__qualname__}"
+    # Read past the class's own metaclass, whose code is not ours to run.
+    module, qualname = vars(type)["__module__"].__get__(job_class), vars(type)["__qualname__"].__get__(job_class)
+    own = f"{module}.{qualname}" if type(module) is str else f"?.{qualname}"
     if own in config.classes:
         return own
     for name in config.classes:

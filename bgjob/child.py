@@ -29,6 +29,8 @@ def become_child(runner_pid: int, capture: Capture | None, *, keep: set[int]) ->
     os.setpgid(0, 0)
     _die_with(runner_pid)
     _close_all_but(keep)
+    # Whoever started the runner may have blocked signals, and with them the time-out.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -80,4 +82,6 @@ def memory_limited_to(size: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
+        # A job that lowered the hard limit leaves a worker that can't raise it again; it is then replaced.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, before)

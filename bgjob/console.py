@@ -57,11 +57,11 @@ class Console:
     def say(self, text: str) -> None:
         """Write a line to standard output, if we speak at all."""
         if self.speaks:
-            _write(self._out, text)
+            write_line(self._out, text)
 
     def warn(self, text: str) -> None:
         """Write a line that a person must see to standard error."""
-        _write(self._err, "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines()))
+        write_line(self._err, "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines()))
 
     def _dim(self, text: str) -> str:
         return self._coloured(text, "90")
@@ -106,7 +106,8 @@ def _copy_of(stream: int) -> int:
     return copy
 
 
-def _write(stream: int, text: str) -> None:
+def write_line(stream: int, text: str) -> None:
+    """Write a line to a descriptor, whatever its encoding and whether or not somebody still reads there."""
     # A closed pipe or a full disk behind standard output must not stop the queue.
     with contextlib.suppress(OSError):
         os.write(stream, (text + "\n").encode("utf-8", "backslashreplace"))

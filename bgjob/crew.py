@@ -86,7 +86,16 @@ class Crew:
         slot, capture = Slot(), None if self._verbose else Capture()
         ear, bell = os.pipe()
         runner_pid = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for end in (ear, bell):
+                os.close(end)
+            slot.close()
+            if capture:
+                capture.runner_side()
+                capture.close()
+            raise
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from bgjob import approval, clock, config, wake
+from bgjob import approval, clock, config, files, wake
 from bgjob import params as params_json
 from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError
 from bgjob.store import connection
@@ -217,7 +217,9 @@ class _Intake:
         key = settings.database, settings.durability
         database = self._database
         if database is not None and (
-            key != self._key or not _is_the_file(database, settings.database) or database.has_lost_its_log()
+            key != self._key
+            or files.at(settings.database) != database.identity  # a deleted one would lose its rows
+            or database.has_lost_its_log()
         ):
             self._close()
             database = None
@@ -248,15 +250,6 @@ class _Intake:
 
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database.connection))
             self._database = None
-
-
-def _is_the_file(database: Database, path: str) -> bool:
-    """Return whether the open file still is the one at its path: rows in a deleted file would be lost."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return False
-    return (stat.st_dev, stat.st_ino) == database.identity
 
 
 _configs = _Configs()

@@ -15,7 +15,7 @@ from bgjob.job import Raised, Succeeded, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from bgjob.config import Config
@@ -106,13 +106,17 @@ def check_method(
 def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
     result = method(*args, **kwargs)
     kind = type(result)
-    if kind is types.CoroutineType:
+    if hasattr(kind, "__await__"):
         import asyncio  # noqa: PLC0415  # 40 ms that only async jobs pay
 
-        asyncio.run(result)
+        asyncio.run(_waited_for(result))
     elif kind in (types.GeneratorType, types.AsyncGeneratorType):
         message = "the method is a generator: calling it ran none of its code. Use a plain or an async method"
         raise NotRunnableError(message)
+
+
+async def _waited_for(result: Awaitable[object]) -> None:
+    await result
 
 
 def described(error: BaseException) -> Raised:

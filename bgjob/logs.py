@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 
-from bgjob import clock
+from bgjob import clock, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class LogFile:
         except FileNotFoundError:
             stat = None
         if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
-            return
+            if files.behind(self._file) == self._identity:
+                return
+            self.forget()  # a job closed it, and the number may be another file's by now
         self.close()
         with contextlib.suppress(FileExistsError):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)

@@ -30,11 +30,11 @@ def write(config_path: str, content: bytes, *, database: str, always_start: bool
         except OSError:
             return
         return
-    scratch = f"{path}.{os.getpid()}"
+    scratch = f"{path}.new"
     try:
         if not os.path.isdir(os.path.dirname(path)):
             os.mkdir(os.path.dirname(path))
-        file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             os.write(file, text)
         finally:

@@ -31,6 +31,7 @@ class Capture:
     def __init__(self) -> None:
         """Make the pipe and map the memory; before the fork."""
         self.reader, self.writer = os.pipe()
+        self.has_ended = False
         os.set_blocking(self.reader, False)
         self._memory = mmap.mmap(-1, _KEPT_AT + 2 * HALF)
 
@@ -44,6 +45,7 @@ class Capture:
             self._memory[_BUSY_AT] = 1  # before the read: a worker that sees an empty pipe also sees this
             try:
                 chunk = os.read(self.reader, _CHUNK)
+                self.has_ended = not chunk  # the job closed every end of it; there will be no more
             except OSError:
                 chunk = b""
             self._keep(chunk)

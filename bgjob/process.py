@@ -17,6 +17,15 @@ def identity(pid: int) -> str:
     return f"{pid} {_started(pid) or 0} {_boot()}"
 
 
+def is_alive(who: str) -> bool:
+    """Return whether the very process `who` (an identity) still runs; False where the system does not tell."""
+    pid = _pid_in(who)
+    if pid is None or who.split()[2] != _boot():
+        return False
+    fields = _stat(pid)
+    return fields is not None and fields[19] == who.split()[1] and _runs(fields)
+
+
 def end_group(who: str, *, wait: float) -> bool:
     """Kill the process group led by the worker `who` (an identity); return whether all of it is gone by `wait` s.
 

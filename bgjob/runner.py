@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import signal
 import sys
 
 from bgjob import clock, process, wake
+from bgjob.aftermath import Aftermath
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
-from bgjob.job import PENDING, Crashed, TimedOut
+from bgjob.job import PENDING
 from bgjob.life import NEXT_IN_LINE
-from bgjob.settlement import settle, tell
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 from bgjob.wake import Ear
-from bgjob.worker import BOOT_FAILED, FILES_CLOSED, STORE_FAILED, Worker
+from bgjob.worker import BOOT_FAILED, STORE_FAILED, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from bgjob.config import Config
     from bgjob.console import Console
     from bgjob.crew import Child
-    from bgjob.job import Job
     from bgjob.life import LifeFile
     from bgjob.lock import QueueLock
     from bgjob.logs import Logs
@@ -49,7 +47,6 @@ CONFIG_WRONG = 78
 _LOOK_EVERY = 1.0
 _SHORTEST_WAIT = 0.02  # for a process that was killed and is not gone yet
 _MOST_FRUITLESS = 20  # one after the other; a few are normal when another worker was quicker
-_LONGEST_TAIL = 400
 _SECONDS_OF_UPKEEP = 1.0
 
 
@@ -66,6 +63,8 @@ class Runner:
         self._logs = logs
         self._console = console
         self._crew = Crew(config, logs=logs, console=console, verbose=verbose)
+        self._aftermath = Aftermath(config, counts=self._crew.counts, logs=logs, console=console)
+        self._here: Worker | None = None
         self._ear: Ear | None = None
         self._store: JobStore | None = None
         self._number = 0
@@ -120,11 +119,13 @@ class Runner:
     def _take(self) -> None:
         """Become the newest runner: from now on no other one claims. Then settle what dead runners left."""
         database = self._connected().database
-        self._number = RunnerStore(database).start(clock.now(), lingers=self._lingers)
+        self._number = RunnerStore(database).start(
+            clock.now(), process=process.identity(os.getpid()), lingers=self._lingers
+        )
         self._life.hold(self._number)
         self._life.free(NEXT_IN_LINE)
         self._ear = Ear(database.path)
-        self._rescue()
+        self._aftermath.rescue(self._connected(), self._life, runner=self._number)
 
     def _end(self) -> None:
         if not self._retired:
@@ -137,8 +138,11 @@ class Runner:
             self._config, runner=self._number, workers=self._limit, logs=self._logs, console=self._console
         )
         self._disconnect()
+        self._here = worker
         self._ended = _MEANINGS.get(worker.work(self._only), FINE)
         self._crew.counts |= worker.counts()
+        if len(self._stopped_by) > 1:
+            self._ended = 128 + self._stopped_by[-1]
 
     def _supervise(self) -> None:
         """Turn until nothing is left to do: reap, kill what is overdue, decide, sleep."""
@@ -217,16 +221,18 @@ class Runner:
 
     def _take_leave(self, child: Child, code: int) -> None:
         """Settle what a worker that ended left behind. One that holds a job has crashed, whatever its exit code."""
-        job = self._connected().held_by(self._number, child.identity)
+        store = self._connected()
+        job = store.held_by(self._number, child.identity)
         if job is not None:
             process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
             if child.slot.current()[0] != job.id:
                 # Claimed, and its worker gone before the first line of the job's own code.
-                self._hand_back(job, child, reason="not-started")
+                self._aftermath.release(store, job, reason="not-started", duration=0.0)
             elif self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
-                self._hand_back(job, child, reason="stopped")
+                duration = clock.monotonic() - child.slot.current()[1]
+                self._aftermath.release(store, job, reason="stopped", duration=duration)
             else:
-                self._settle_lost(job, child, code)
+                self._aftermath.settle(store, job, child, code)
         elif code in _MEANINGS:
             self._ended = _MEANINGS[code]
         elif child.killed_after is not None and not child.slot.current()[0]:
@@ -235,46 +241,9 @@ class Runner:
             )
             self._ended = CONFIG_WRONG
         if self._retired:
-            wake.ping(self._connected().database.path)  # a slot is free for the runner that has the queue now
+            wake.ping(store.database.path)  # a slot is free for the runner that has the queue now
         fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
         self._fruitless = self._fruitless + 1 if fruitless else 0
-
-    def _settle_lost(self, job: Job, child: Child, code: int) -> None:
-        output = child.output()
-        job_id, since, _ = child.slot.current()
-        duration = clock.monotonic() - since if job_id == job.id else 0.0
-        tail = output.strip()[-_LONGEST_TAIL:]
-        told = f"; its last output: {tail}" if tail else ""
-        if child.killed_after is not None:
-            what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
-            self._settle(job, TimedOut(what + told), output=output, duration=duration)
-        elif code == -signal.SIGALRM and self._is_over_time(job, duration):
-            # Our own timer, whose handler the job had taken away.
-            what = f"the job's timeout ended its worker after {duration:.1f} s"
-            self._settle(job, TimedOut(what + told), output=output, duration=duration)
-        else:
-            what = f"the worker {_death(code)} in the middle of the job"
-            self._settle(job, Crashed(what + told), output=output, duration=duration)
-
-    def _is_over_time(self, job: Job, duration: float) -> bool:
-        rules = self._config.classes.get(job.job_class)
-        return rules is not None and duration >= rules.timeout
-
-    def _settle(self, job: Job, outcome: Crashed | TimedOut, *, output: str, duration: float) -> None:
-        store = self._connected()
-        now = clock.now()
-        with store.transaction():
-            settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
-        if settlement.held:
-            self._crew.counts[settlement.verb] += 1
-            tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
-
-    def _rescue(self) -> None:
-        """Settle as crashed the jobs of runners that are dead, after making sure that their workers are, too."""
-        for job in self._connected().held_by_others(self._number):
-            if self._life.is_held(job.runner) or not process.end_group(job.worker, wait=SECONDS_FOR_A_GROUP_TO_END):
-                continue
-            self._settle(job, Crashed("its runner died in the middle of the job"), output="", duration=0.0)
 
     def _wind_up(self) -> None:
         """Let running jobs finish for a grace or until a second signal; then stop them, to be handed back uncounted."""
@@ -288,16 +257,6 @@ class Runner:
         if now >= self._wind_up_by:
             for child in self._crew:
                 self._crew.kill(child)
-
-    def _hand_back(self, job: Job, child: Child, *, reason: str) -> None:
-        store = self._connected()
-        now = clock.now()
-        with store.transaction():
-            held = store.release(job, now)
-        if held:
-            self._crew.counts["release"] += 1
-            self._logs.release(job, now, reason=reason)
-            self._console.job(job, now, word="BACK", duration=clock.monotonic() - child.slot.current()[1])
 
     def _sleep(self, look: Look | None) -> None:
         """Sleep until a worker ends or prints, a signal or a ping comes, a job falls due, or for a second."""
@@ -313,7 +272,7 @@ class Runner:
         poll.register(self._wake, select.POLLIN)
         if self._ear and self._ear.file is not None:
             poll.register(self._ear.file, select.POLLIN)
-        captures = {child.capture.reader: child.capture for child in self._crew if child.capture}
+        captures = {c.capture.reader: c.capture for c in self._crew if c.capture and not c.capture.has_ended}
         for reader in captures:
             poll.register(reader, select.POLLIN)
         for ready, _ in poll.poll(max(seconds * 1000, 1)):
@@ -348,7 +307,7 @@ class Runner:
                 database.close()
         if not self._retired:
             self._look_after_logs()
-            self._rescue()
+            self._aftermath.rescue(self._connected(), self._life, runner=self._number)
             self._keep_house(0)
 
     def _keep_house(self, seconds: float) -> None:
@@ -406,6 +365,10 @@ class Runner:
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._stopped_by.append(number)
+        if self._here:
+            self._here.stop()
+            if number == signal.SIGINT or len(self._stopped_by) > 1:
+                raise KeyboardInterrupt  # into the job, which runs in this very process
 
 
 # What the exit codes of a worker that held no job mean for the run as a whole.
@@ -414,13 +377,3 @@ _MEANINGS = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
 
 def _wake_up(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: that the signal has a handler is what writes the byte."""
-
-
-def _death(code: int) -> str:
-    if code == FILES_CLOSED:
-        return "had files closed under it that the job had not opened"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name} (signal {-code})"
-        return f"was killed by signal {-code}"
-    return f"ended itself with exit code {code}"

@@ -91,6 +91,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE TABLE runners (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             pid INTEGER NOT NULL,
+            process TEXT NOT NULL,
             version TEXT NOT NULL,
             lingers INTEGER NOT NULL,
             started TEXT NOT NULL,
@@ -262,11 +263,13 @@ HELD_BY_WORKER = """
 """
 
 START_RUNNER = """
-    INSERT INTO runners (pid, version, lingers, started, last_seen) VALUES (:pid, :version, :lingers, :now, :now)
+    INSERT INTO runners (pid, process, version, lingers, started, last_seen)
+    VALUES (:pid, :process, :version, :lingers, :now, :now)
 """
 SEE_RUNNER = "UPDATE runners SET last_seen = :now WHERE id = :id"
 END_RUNNER = "UPDATE runners SET ended = :now, last_seen = :now WHERE id = :id"
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
+PROCESS_OF_RUNNER = "SELECT process FROM runners WHERE id = :id"
 NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY id DESC LIMIT 1"
 
 # Runners of long ago tell nobody anything; the newest rows stay for the person who asks what happened.

@@ -11,6 +11,8 @@ import resource
 import signal
 import sys
 
+from bgjob import files
+
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
@@ -54,6 +56,7 @@ class ProcessState:
             or os.environ is not self._environ
             or _environment() != self._environment
             or _picture() != self._picture
+            or _has_children()
             or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
         ):
             return True
@@ -73,17 +76,31 @@ def _picture() -> tuple[object, ...]:
         umask,
         _thread._count(),  # noqa: SLF001  # threading's own count misses threads started below it
         sys.getrecursionlimit(),
+        sys.get_int_max_str_digits(),
+        os.getresuid(),
+        os.getresgid(),
+        os.getpgrp(),
+        os.getpriority(os.PRIO_PROCESS, 0),
         _locale.setlocale(_locale.LC_ALL),
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
         *map(_signal.getitimer, _TIMERS),
         *map(resource.getrlimit, _LIMITS),
         *map(id, map(_signal.getsignal, _HANDLERS)),
-        *map(file_behind, range(3)),
+        *map(files.behind, range(3)),
     )
 
 
 def _environment() -> dict[bytes, bytes]:
     return os.environ._data  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # a copy would cost 20 µs a job
+
+
+def _has_children() -> bool:
+    """Return whether the job left a child, which could go on printing into the next job's record."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _lowest_free_descriptor() -> int:
@@ -96,22 +113,13 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def file_behind(descriptor: int) -> tuple[int, int] | None:
-    """Return which file is open under a number, or None."""
-    try:
-        stat = os.fstat(descriptor)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
 class OpenFiles:
     """Files of the worker's own that must stay what they are while a job runs: the database's and the output's."""
 
     def __init__(self, descriptors: list[int]) -> None:
         """Note what is open under these numbers."""
-        self._files = [(descriptor, file_behind(descriptor)) for descriptor in descriptors]
+        self._files = [(descriptor, files.behind(descriptor)) for descriptor in descriptors]
 
     def are_ours(self) -> bool:
         """Return whether each number still stands for its file: a job may have closed all files that it found."""
-        return all(file_behind(descriptor) == file for descriptor, file in self._files)
+        return all(files.behind(descriptor) == file for descriptor, file in self._files)

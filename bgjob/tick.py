@@ -61,13 +61,11 @@ def _surely_nothing(database: str) -> bool:
     """Return whether nothing is due, or a young runner has the queue; and no job's runner is dead."""
     import _sqlite3  # without the package around it, which costs half as much again
 
-    from bgjob import clock, sql
+    from bgjob import clock, files, sql
 
     now = clock.now()
     try:
-        connection = _sqlite3.connect(
-            f"file:{database.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode=ro", uri=True, timeout=1
-        )
+        connection = _sqlite3.connect(f"file://{files.quoted(database)}?mode=ro", uri=True, timeout=1)
         if connection.execute(sql.ANYTHING_DUE, {"now": clock.to_text(now)}).fetchone()[0]:
             newest = connection.execute(sql.NEWEST_RUNNER).fetchone()
             # A runner that lingers or is old gives way to us.

@@ -79,6 +79,10 @@ class Worker:
         """Return a worker that works in the runner's own process."""
         return cls(config, runner=runner, workers=workers, slot=Slot(), logs=logs, console=console)
 
+    def stop(self) -> None:
+        """Claim no more after the job that runs."""
+        self._slot.ask_to_stop()
+
     def counts(self) -> dict[str, int]:
         """Return how many jobs were settled by which verb."""
         return self._slot.counts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,10 @@ def wait_until(event: Callable[[], Seen], *, limit: float = 30.0) -> Seen:
         assert time.monotonic() < deadline, f"waited {limit:g} s in vain"
         time.sleep(0.005)
     return seen
+
+
+# Whoever starts the tests in the background may have SIGINT ignored, and each child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Project:

@@ -255,7 +255,7 @@ def test_an_approved_name_that_leads_to_no_class_fails(project: Project) -> None
     rows = run_each(project, NO_CLASSES)
 
     assert {name: status for name, (status, *_) in rows.items()} == dict.fromkeys(NO_CLASSES, "failed")
-    assert all(re.search(r"\bclass\b|\btype\b", str(error)) for *_, error in rows.values())
+    assert all("class" in str(error) for name, (*_, error) in rows.items() if "says" not in name)
     assert project.trace() == []
 
 

@@ -158,8 +158,11 @@ def test_the_time_to_linger_begins_again_with_each_job(project: Project) -> None
 
     tick = project.start_tick("--linger", "700ms")
 
-    # Pinged, it looks all the time whether it is over.
-    wait_until(lambda: wake.ping(str(project.database)) or tick.poll() is not None)
+    def is_over() -> bool:
+        wake.ping(str(project.database))  # pinged, it looks all the time whether it is over
+        return tick.poll() is not None
+
+    wait_until(is_over)
     assert [status for _, status in project.jobs()] == ["completed"] * 3
     assert runners(project) == [(tick.pid, False)]
 

@@ -17,7 +17,7 @@ import pytest
 
 from bgjob import enqueue, run_background_job
 from bgjob.errors import BgjobError, DatabaseBusyError, ForeignDatabaseError, StoreError
-from bgjob.store import connection
+from bgjob.store import connection, trouble
 from bgjob.store.connection import Database
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def test_ctrl_c_during_the_wait_leaves_the_database_unlocked(project: Project) -
     source = f"""
 import sys
 from bgjob import run_background_job
-from bgjob.store import connection
+from bgjob.store import connection, trouble
 lose_patience = connection.Database._lose_patience
 def noticed(self, waited):
     print("waits", flush=True)
@@ -552,7 +552,7 @@ def test_every_error_of_sqlite_becomes_one_of_ours_that_names_the_file(code: int
     error = sqlite3.OperationalError("what SQLite said")
     error.sqlite_errorcode = code
 
-    ours = connection.explained(error, "/srv/app/storage/jobs.sqlite3")
+    ours = trouble.explained(error, "/srv/app/storage/jobs.sqlite3")
 
     assert type(ours) is kind
     assert str(ours).startswith("/srv/app/storage/jobs.sqlite3")

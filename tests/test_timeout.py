@@ -181,7 +181,7 @@ asyncio.run(both())""",
 
 @pytest.mark.parametrize("how", STUBBORN.values(), ids=STUBBORN)
 def test_a_job_that_does_not_end_by_the_exception_is_killed_after_the_grace(project: Project, how: str) -> None:
-    configure(project, grace="300ms")
+    configure(project, "1s", "300ms")  # long enough for the job to have begun, on a busy machine
 
     outcome, error, duration = run(project, f"print('the last words', flush=True)\n{how}")
 

@@ -88,6 +88,8 @@ def parse(arguments: list[str], options: Options) -> None:
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if a job failed for good")
     parser.add_argument("--version", action="version", version=f"bgjob {version.__version__}")
     parser.parse_args(arguments, namespace=options)
+    if options.config == "":
+        parser.error("--config is empty (an unset variable?); name the file, or leave the option out")
     if options.at is not None and not options.dry_run:
         parser.error("--at goes with --dry-run")
     if options.in_process and (options.check or options.dry_run or options.loop):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 from bgjob import execution
+from bgjob.console import write_line
 from bgjob.runner import CONFIG_WRONG, FINE
 
 TYPE_CHECKING = False
@@ -71,5 +71,4 @@ def _not_found(config: Config, found: dict[str, set[str]]) -> list[str]:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    write_line(1, text)

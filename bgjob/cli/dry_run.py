@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import sys
 
 from bgjob import approval, clock
-from bgjob.console import ago, shown
+from bgjob.console import ago, shown, write_line
 from bgjob.errors import BgjobError, NotApprovedError
 from bgjob.runner import FINE
 from bgjob.store.connection import Database
@@ -91,7 +90,11 @@ def read_time(text: str, now: dt.datetime) -> dt.datetime:
     except (ValueError, OverflowError, TypeError):
         message = f"{shown(text)!r} is no time; write it like {clock.to_text(now)[:16]} or 2026-12-31T08:00+01:00"
         raise WrongTimeError(message) from None
-    if len(set(readings)) > 1:
+    try:
+        several = len(set(readings)) > 1
+    except ValueError:  # a zone of a day or more away can't be compared
+        several = True
+    if several:
         message = (
             f"{shown(text)!r} can be read in more than one way; write year, month and day, "
             f"like {clock.to_text(now)[:16]}"
@@ -108,4 +111,4 @@ def _aware(moment: dt.datetime) -> dt.datetime:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    write_line(1, text)

@@ -108,7 +108,7 @@ def tick(written: Config, options: Options, console: Console) -> int:
     with database.errors_explained():
         try:
             # What the options change is no matter of the next tick's.
-            memo.write(written.path, written.content, database=database.path, always_start=written.linger > 0)
+            memo.write(written.path, written.content, database=settings.database, always_start=written.linger > 0)
             memo.leave_sign_of_life(database.path)
             wanted = _is_runner_wanted(settings, database, only=options.job)
             newest = RunnerStore(database).newest()

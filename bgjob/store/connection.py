@@ -8,9 +8,9 @@ import random
 import sqlite3
 import time
 
-from bgjob import clock
-from bgjob.errors import DatabaseBusyError, ForeignDatabaseError, StoreError
-from bgjob.store import schema
+from bgjob import clock, files
+from bgjob.errors import DatabaseBusyError, StoreError
+from bgjob.store import schema, trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Database:
             _make_file(self.path)
         mode = "ro" if read_only else "rwc"
         return sqlite3.connect(
-            f"file:{_quoted(self.path)}?mode={mode}",
+            f"file:{files.quoted(self.path)}?mode={mode}",
             uri=True,
             timeout=0,  # the waiting is done by _patiently
             isolation_level=None,
@@ -81,7 +81,7 @@ class Database:
             self.connection.execute("PRAGMA synchronous = NORMAL")
         # The WAL shrinks again after a long reader let it grow.
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
-        self._log = _file_at(f"{self.path}-wal") if journal_mode == "wal" else None
+        self._log = files.at(f"{self.path}-wal") if journal_mode == "wal" else None
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
@@ -89,8 +89,8 @@ class Database:
 
     def descriptors(self) -> list[int]:
         """Return the numbers under which the database's files are open in this process."""
-        files = {file for name in (self.path, f"{self.path}-wal", f"{self.path}-shm") if (file := _file_at(name))}
-        return [number for number in range(3, _MOST_DESCRIPTORS) if _file_open_as(number) in files]
+        ours = {file for name in (self.path, f"{self.path}-wal", f"{self.path}-shm") if (file := files.at(name))}
+        return [number for number in range(3, _MOST_DESCRIPTORS) if files.behind(number) in ours]
 
     def has_lost_its_log(self) -> bool:
         """Return whether the write-ahead log was deleted under us; what we would write to it would be lost.
@@ -98,7 +98,7 @@ class Database:
         A program that opens and closes the database's file by itself (a backup within a job) drops SQLite's locks of
         its whole process (https://sqlite.org/howtocorrupt.html, 2.2), and then whoever closes last tidies up.
         """
-        return self._log is not None and _file_at(f"{self.path}-wal") != self._log
+        return self._log is not None and files.at(f"{self.path}-wal") != self._log
 
     def reopen(self) -> None:
         """Begin anew after the log was lost; whoever deleted it has brought all that stood in it into the database.
@@ -124,7 +124,7 @@ class Database:
             try:
                 return act()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error):
+                if not trouble.is_busy(error):
                     raise
             waited = clock.monotonic() - started
             self._lose_patience(waited)
@@ -188,7 +188,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise explained(error, self.path) from error
+            raise trouble.explained(error, self.path) from error
 
     def switch_to_wal(self) -> bool:
         """Switch the file to write-ahead logging; False where the file system can't.
@@ -223,34 +223,6 @@ def _make_file(path: str) -> None:
     """Make an empty file as the umask says; SQLite would make it 0644, and shut out the group whatever the umask."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-
-
-# What SQLite's result codes mean for whoever queues or runs jobs (https://sqlite.org/rescode.html).
-_BUSY_CODES = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_PROTOCOL,  # so many processes that SQLite gave up on the start of a read
-)
-_MEANINGS: dict[int | None, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_NOTADB: (
-        ForeignDatabaseError,
-        "it is no SQLite database; move it away or set another `database:` in the config",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        StoreError,
-        "the file is damaged; stop all that uses it, keep a copy, and restore a backup or run `sqlite3 FILE .recover`",
-    ),
-    sqlite3.SQLITE_FULL: (
-        StoreError,
-        "the disk is full; nothing was written. Free some space; the queue then goes on by itself",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        StoreError,
-        "the disk is failing or full, or the database was deleted while a program had it open; then restart that one",
-    ),
-    **dict.fromkeys(_BUSY_CODES, (DatabaseBusyError, "it is locked by another process")),
-}
-_UNUSABLE_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 class Transaction:
@@ -290,68 +262,12 @@ class Transaction:
     def _undo(self, error: BaseException) -> None:
         self._database.rollback()
         if isinstance(error, (sqlite3.Error, OSError)):
-            raise explained(error, self._database.path) from error
+            raise trouble.explained(error, self._database.path) from error
 
 
 _MOST_DESCRIPTORS = 256
 
 
-def _file_at(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
-def _file_open_as(number: int) -> tuple[int, int] | None:
-    try:
-        stat = os.fstat(number)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
-def explained(error: Exception, path: str) -> StoreError:
-    """Return our error for one of SQLite or of the operating system, met while using the file at `path`."""
-    text = str(error)
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None
-    if primary in _MEANINGS:
-        kind, meaning = _MEANINGS[primary]
-        return kind(f"{path}: {meaning} ({text})")
-    if primary in _UNUSABLE_CODES or isinstance(error, OSError):
-        return StoreError(f"{path} can't be used ({text}){_remedy(path)}")
-    return StoreError(f"{path}: {text}")
-
-
-def _remedy(path: str) -> str:
-    """Say what stands in the way, or who owns the place and who we are: the usual cause is two users."""
-    place = path
-    while not os.path.exists(place) and os.path.dirname(place) != place:
-        place = os.path.dirname(place)
-    if os.path.isdir(path) or (place != path and not os.path.isdir(place)):
-        kind = "a folder" if os.path.isdir(place) else "no folder"
-        return f"; {place} is {kind}: move it away, or set another `database:` in the config"
-    try:
-        owner = os.stat(place).st_uid
-    except OSError:
-        return ""
-    return (
-        f"; {place} belongs to user {owner}, this process runs as user {os.geteuid()}. Queue and run as the same user, "
-        "or give both write permission to the file and its folder"
-    )
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0)
-    return (code & 0xFF) in _BUSY_CODES
-
-
 def _text(raw: bytes) -> str:
     # Another program can store bytes that are no UTF-8; they must spoil their own row only.
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -21,17 +21,28 @@ class RunnerStore:
         """Work through `database`."""
         self._database = database
 
-    def start(self, now: dt.datetime, *, lingers: bool) -> int:
-        """Enter a new runner and return its number, higher than all before."""
+    def start(self, now: dt.datetime, *, process: str, lingers: bool) -> int:
+        """Enter a new runner with the identity of its `process`; return its number, higher than all before."""
         with self._database.transaction() as connection:
             connection.execute(sql.FORGET_RUNNERS)
             cursor = connection.execute(
                 sql.START_RUNNER,
-                {"pid": os.getpid(), "version": version.__version__, "lingers": lingers, "now": clock.to_text(now)},
+                {
+                    "pid": os.getpid(),
+                    "process": process,
+                    "version": version.__version__,
+                    "lingers": lingers,
+                    "now": clock.to_text(now),
+                },
             )
         number = cursor.lastrowid
         assert number is not None  # noqa: S101  # for the type checker alone: the INSERT succeeded
         return number
+
+    def process_of(self, number: int) -> str:
+        """Return the identity of a runner's process, or an empty text for a number that no runner has."""
+        rows = self._database.fetch(sql.PROCESS_OF_RUNNER, {"id": number})
+        return str(rows[0][0]) if rows else ""
 
     def seen(self, number: int, now: dt.datetime) -> None:
         """Note that the runner still lives."""

@@ -1,0 +1,97 @@
+"""What becomes of a job whose worker is gone: its runner, or the next one, settles it in the worker's place."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+
+from bgjob import clock, process
+from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END
+from bgjob.job import Crashed, TimedOut
+from bgjob.settlement import settle, tell
+from bgjob.store.runners import RunnerStore
+from bgjob.worker import FILES_CLOSED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.config import Config
+    from bgjob.console import Console
+    from bgjob.crew import Child
+    from bgjob.job import Job
+    from bgjob.life import LifeFile
+    from bgjob.logs import Logs
+    from bgjob.store.jobs import JobStore
+
+_LONGEST_TAIL = 400
+
+
+class Aftermath:
+    """Settles for workers that can't any more, and counts what it settled."""
+
+    def __init__(self, config: Config, *, counts: dict[str, int], logs: Logs, console: Console) -> None:
+        """Add to `counts` (by verb) whatever is settled here."""
+        self._config = config
+        self._counts = counts
+        self._logs = logs
+        self._console = console
+
+    def settle(self, store: JobStore, job: Job, child: Child, code: int) -> None:
+        """Settle the job in the middle of which a worker of ours ended with `code` (negative: the signal)."""
+        output = child.output()
+        duration = clock.monotonic() - child.slot.current()[1]
+        tail = output.strip()[-_LONGEST_TAIL:]
+        told = f"; its last output: {tail}" if tail else ""
+        outcome: Crashed | TimedOut
+        if child.killed_after is not None:
+            what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
+            outcome = TimedOut(what + told)
+        elif code == -signal.SIGALRM and self._is_over_time(job, duration):
+            # Our own timer, whose handler the job had taken away.
+            outcome = TimedOut(f"the job's timeout ended its worker after {duration:.1f} s{told}")
+        else:
+            outcome = Crashed(f"the worker {_death(code)} in the middle of the job{told}")
+        self._settle(store, job, outcome, output=output, duration=duration)
+
+    def _is_over_time(self, job: Job, duration: float) -> bool:
+        rules = self._config.classes.get(job.job_class)
+        return rules is not None and duration >= rules.timeout
+
+    def release(self, store: JobStore, job: Job, *, reason: str, duration: float) -> None:
+        """Hand a job back uncounted that was never started, or that was stopped because its runner was."""
+        now = clock.now()
+        with store.transaction():
+            held = store.release(job, now)
+        if held:
+            self._counts["release"] += 1
+            self._logs.release(job, now, reason=reason)
+            self._console.job(job, now, word="BACK", duration=duration)
+
+    def rescue(self, store: JobStore, life: LifeFile, *, runner: int) -> None:
+        """Settle as crashed the jobs of runners that are dead, after making sure that their workers are, too."""
+        for job in store.held_by_others(runner):
+            # Someone may have deleted the life file, and with it the byte of a runner that lives.
+            if life.is_held(job.runner) or process.is_alive(RunnerStore(store.database).process_of(job.runner)):
+                continue
+            if not process.end_group(job.worker, wait=SECONDS_FOR_A_GROUP_TO_END):
+                continue
+            outcome = Crashed("its runner died in the middle of the job")
+            self._settle(store, job, outcome, output="", duration=0.0)
+
+    def _settle(self, store: JobStore, job: Job, outcome: Crashed | TimedOut, *, output: str, duration: float) -> None:
+        now = clock.now()
+        with store.transaction():
+            settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
+        if settlement.held:
+            self._counts[settlement.verb] += 1
+            tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+
+
+def _death(code: int) -> str:
+    if code == FILES_CLOSED:
+        return "had files closed under it that the job had not opened"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name} (signal {-code})"
+        return f"was killed by signal {-code}"
+    return f"ended itself with exit code {code}"
