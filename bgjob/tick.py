@@ -64,17 +64,24 @@ def _surely_nothing(database: str) -> bool:
     from bgjob import clock, files, sql
 
     now = clock.now()
+    connection = None
     try:
         connection = _sqlite3.connect(f"file://{files.quoted(database)}?mode=ro", uri=True, timeout=1)
         if connection.execute(sql.ANYTHING_DUE, {"now": clock.to_text(now)}).fetchone()[0]:
             newest = connection.execute(sql.NEWEST_RUNNER).fetchone()
             # A runner that lingers or is old gives way to us.
             is_young = newest is not None and not newest[2] and newest[3] > clock.to_text(clock.later(now, -_OLD_AFTER))
-            return is_young and _is_queue_taken(database)
+            if not is_young or not _is_queue_taken(database):
+                return False
+            # A worker that was just being forked may have the lock for a moment longer than its killed runner.
+            return newest[4] is not None or _all_alive(database, [newest[0]])
         runners = [number for (number,) in connection.execute(sql.RUNNERS_AT_WORK)]
-        connection.close()
     except _sqlite3.Error:
         return False
+    finally:
+        # By hand: a connection and its cache of statements hold each other, and the runner forks with none open.
+        if connection is not None:
+            connection.close()
     return not runners or _all_alive(database, runners)
 
 

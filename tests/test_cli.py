@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import shlex
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import bgjob
-from bgjob import clock, run_background_job
+from bgjob import clock, run_background_job, run_background_jobs
 from bgjob.cli.arguments import parse
 from bgjob.cli.dry_run import WrongTimeError, read_time
 from bgjob.cli.run import Options
@@ -278,7 +281,7 @@ def test_a_time_is_read_as_it_is_meant(text: str, zone: str, instant: str, live_
     "text",
     [
         *("", "soon", "2026-13-01", "2026-02-30", "25:61", "10/11/2026", "10", "5m", "90", "Monday", "08:00", "2026"),
-        *("Dec 2026", "99999-01-01", "\x1b[2J", "☃", "2026-01-01 or so", "1e400"),
+        *("Dec 2026", "99999-01-01", "2026-01-01T00:00+99:00", "\x1b[2J", "☃", "2026-01-01 or so", "1e400"),
     ],
 )
 def test_a_time_that_is_none_or_could_mean_several_is_refused(text: str) -> None:
@@ -295,6 +298,33 @@ def test_a_wrong_time_is_told_and_nothing_shown(project: Project) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("bgjob: '10/11/2026' can be read in more than one way; write year, month and day")
+
+
+def test_a_dry_run_whose_reader_has_seen_enough_ends_in_silence(project: Project) -> None:
+    run_background_jobs([("app.jobs.Job",)] * 3000)
+
+    done = subprocess.run(
+        ["sh", "-c", f'{shlex.quote(sys.executable)} "$0" --dry-run | head -n 1', project.runner],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=project.environment(),
+    )
+
+    assert (done.stdout, done.stderr) == ("would run now, in this order:\n", "")
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--check"])
+def test_what_the_terminal_s_encoding_lacks_stops_nobody(project: Project, option: str) -> None:
+    project.configure(methods="execute")
+    project.write_jobs("raise ImportError('☃')\n")
+    project.tick()
+    project.sql("INSERT INTO custom_jobs (job_class, method) VALUES ('Grüße ☃', 'x')")
+
+    done = project.tick(option, env=project.environment(PYTHONIOENCODING="ascii:strict"), check=False)
+
+    assert (done.returncode, done.stderr) == ({"--dry-run": 0, "--check": 78}[option], "")
+    assert "app.jobs.Job can't be imported" in done.stdout or "job 1" in done.stdout
 
 
 def test_dry_run_before_the_first_job_says_so_and_makes_nothing(project: Project) -> None:

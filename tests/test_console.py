@@ -90,6 +90,14 @@ def test_what_came_from_outside_moves_no_cursor(project: Project) -> None:
     assert len(shown.splitlines()) == 11
 
 
+def test_a_tick_with_nothing_to_do_says_so(project: Project) -> None:
+    project.tick()
+
+    code, shown = project.tick_on_terminal()
+
+    assert (code, shown) == (0, "  nothing is due\n")
+
+
 def test_quiet_says_nothing_even_there(project: Project) -> None:
     assert project.tick_on_terminal("-q") == (0, "")
 

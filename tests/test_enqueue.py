@@ -770,6 +770,20 @@ def test_edits_in_quick_succession_are_all_seen(project: Project) -> None:
             run_background_job(JOB, params=[object])
 
 
+def test_two_edits_within_one_step_of_the_file_systems_clock_are_both_seen(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000_000_000_000
+    monkeypatch.setattr("bgjob.enqueue.time.time_ns", lambda: now)
+    monkeypatch.setattr(enqueue, "_stamp", lambda _: (now - 4_000_000, 1, 1))
+    assert run_background_job(JOB)
+
+    project.configure(classes="app.jobs.Jab")
+
+    with pytest.raises(NotApprovedError):
+        run_background_job(JOB)
+
+
 def test_a_config_that_does_not_change_is_read_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(lambda: run_background_job(JOB) and is_config_kept())
     queued = len(project.jobs())

@@ -517,6 +517,7 @@ NONSENSE = [
     "retry_count = 1.5",
     "retry_count = 9223372036854775807",
     "crash_count = 'many'",
+    "available_at = 'soon'",
     "available_at = 0",
     "available_at = '2026-01-01T00:00:00Z'",
     "promoted = 7",

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import enqueue, run_background_job, run_background_jobs
+from bgjob import clock, enqueue, run_background_job, run_background_jobs
+from bgjob.store.connection import Database
+from bgjob.store.jobs import JobStore, Owner
+from bgjob.store.runners import RunnerStore
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -520,6 +523,21 @@ def test_as_many_jobs_run_at_once_as_there_may_be_workers_and_never_more(
         highest = max(highest, running)
     assert highest == most
     assert {status for _, status in project.jobs()} == {"completed"}
+
+
+def test_the_claim_itself_holds_the_limit_whoever_asks_and_only_for_the_newest_runner(project: Project) -> None:
+    run_background_jobs([("app.jobs.Job", "execute")] * 4)
+    database = Database(str(project.database))
+    store, runners, now = JobStore(database), RunnerStore(database), clock.now()
+    older, newest = (runners.start(now, lingers=True, process="1 0 -") for _ in range(2))
+
+    def is_claimed_by(runner: int, worker: str) -> bool:
+        with store.transaction():
+            return store.claim(Owner(runner, worker, 2), now) is not None
+
+    assert not is_claimed_by(older, "1 0 -")
+    assert [is_claimed_by(newest, f"{number} 0 -") for number in range(2, 6)] == [True, True, False, False]
+    database.close()
 
 
 def test_with_several_workers_each_job_runs_once_and_starts_in_order(project: Project) -> None:

@@ -184,13 +184,16 @@ def test_a_config_that_lingers_needs_nothing_that_is_due(project: Project) -> No
 def test_the_next_tick_takes_over_while_jobs_come_in_and_each_job_runs_once(project: Project) -> None:
     configure(project, "workers: 2")
     ticks = [start(project)]
-    queued = []
+    queued: list[float] = []
+
+    def is_handed_over_while_jobs_come_in() -> bool:
+        queued.append(time.monotonic())
+        queue("execute", len(queued) - 1)
+        return ticks[-1].poll() is not None
 
     for _ in range(2):
         newcomer = project.start_tick("--linger", "60s")
-        while ticks[-1].poll() is None:
-            queued.append(time.monotonic())
-            queue("execute", len(queued) - 1)
+        wait_until(is_handed_over_while_jobs_come_in)
         ticks.append(newcomer)
     wait_until(lambda: len(project.trace()) >= len(queued))
 

@@ -158,7 +158,7 @@ def test_anything_else_is_refused_by_an_error_of_ours_and_nothing_changes_on_the
         assert same(kwargs if type(value) is dict else args, [] if value is None else listed(value))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(given_params=st.lists(good_params, min_size=1, max_size=20))
 def test_params_come_back_exactly_from_a_row_of_the_database(project: Project, given_params: list[Any]) -> None:
     run_background_jobs([{"job_class": "app.jobs.Job", "params": one} for one in given_params])
@@ -319,6 +319,7 @@ def test_a_small_structure_that_is_huge_as_json_is_refused_before_it_is_written(
         )
 
 
+@settings(max_examples=50)
 @given(good_params)
 def test_the_limit_is_the_size_in_bytes_and_not_one_less(value: Any) -> None:
     text = params.encode(value, limit=LIMIT)

@@ -287,6 +287,28 @@ def test_crashes_are_retries_too(project: Project) -> None:
     assert project.jobs("status, retry_count, crash_count") == [("failed", 2, 3)]
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "DELETE FROM custom_jobs WHERE id = 1",
+        "UPDATE custom_jobs SET status = 'cancelled', runner = NULL, worker = NULL WHERE id = 1",
+        "UPDATE custom_jobs SET runner = 77 WHERE id = 1",
+    ],
+)
+def test_a_job_that_is_taken_away_while_it_runs_is_not_settled(project: Project, taken: str) -> None:
+    queue("end", f"import sqlite3; c = sqlite3.connect('storage/jobs.sqlite3'); c.execute({taken!r}); c.commit()")
+    queue("execute", "innocent")
+
+    project.tick()
+
+    assert project.jobs()[-1] == (2, "completed")
+    assert project.sql(
+        "SELECT count(*) FROM custom_jobs WHERE id = 1 AND status = 'completed' AND retry_count = 0"
+    ) == [(0,)]
+    assert "complete job=1 " not in project.log()
+    assert "job 1 was taken away from its worker" in project.log(errors=True)
+
+
 def test_a_poison_job_costs_no_innocent_job_an_attempt(project: Project) -> None:
     project.configure("max_crashes: 6\nmax_retries: 9", methods="end, execute")
     queue("end", "os.abort()", priority=10)

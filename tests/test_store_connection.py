@@ -363,7 +363,7 @@ def test_without_a_wal_every_commit_goes_to_the_disk(project: Project) -> None:
     project.sql("PRAGMA journal_mode = DELETE")
 
     with contextlib.closing(Database(str(project.database), durability="normal")) as database:
-        assert database.fetch("PRAGMA synchronous") == [(2,)]
+        assert database.fetch("PRAGMA synchronous") == [(3,)]
 
 
 @pytest.mark.parametrize(("durability", "level"), [("full", 2), ("normal", 1)])

@@ -247,9 +247,11 @@ def test_while_a_runner_works_a_second_tick_ends_before_any_heavy_import(project
     assert (first.returncode, project.trace()) == (0, ["begin", "end", "job"])
 
 
-def test_on_a_terminal_a_second_tick_says_who_works_since_when(project: Project) -> None:
+@pytest.mark.parametrize("others", [0, 1], ids=["and nothing else is due", "and another job is due"])
+def test_on_a_terminal_a_second_tick_says_who_works_since_when(project: Project, others: int) -> None:
     run_background_job("app.jobs.Job", "wait")
-    run_background_job("app.jobs.Job")
+    for _ in range(others):
+        run_background_job("app.jobs.Job")
     first = project.start_tick()
     wait_until(project.trace)
 

@@ -75,7 +75,10 @@ class Database:
                 raise StoreError(message)
             schema.create(self)
         journal_mode = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
-        if durability == "full" or journal_mode != "wal":
+        if journal_mode != "wal":
+            # Synced is also the folder, from which a commit removes its journal: one that came back would undo it.
+            self.connection.execute("PRAGMA synchronous = EXTRA")
+        elif durability == "full":
             self.connection.execute("PRAGMA synchronous = FULL")
         else:
             self.connection.execute("PRAGMA synchronous = NORMAL")
@@ -199,7 +202,9 @@ class Database:
             return bool(
                 self._patiently(lambda: self.connection.execute("PRAGMA journal_mode = WAL").fetchone())[0] == "wal"
             )
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if trouble.is_of_the_disk(error):
+                raise
             return False
 
 

@@ -78,16 +78,17 @@ class JobStore:
         Almost always one look at the head of an index tells that nothing has. Of a large backlog only the best are
         promoted; the others, all worse than `_floor`, wait until the ready ones have come down to it.
         """
-        head = self._execute(sql.DELAYED_HEAD).fetchone()
+        fetch = self.database.fetch
+        head = fetch(sql.DELAYED_HEAD)
         text = clock.to_text(now)
-        if head is None or head[0] > text:
+        if not head or head[0][0] > text:
             return False
-        if self._floor is None or head[0] > self._promoted_until:
+        if self._floor is None or head[0][0] > self._promoted_until:
             return True
-        if self._execute(sql.DUE_SINCE, {"since": self._promoted_until, "now": text}).fetchone():
+        if fetch(sql.DUE_SINCE, {"since": self._promoted_until, "now": text}):
             return True
-        ready = self._execute(sql.READY_HEAD).fetchone()
-        return ready is None or _place(ready) > self._floor
+        ready = fetch(sql.READY_HEAD)
+        return not ready or _place(ready[0]) > self._floor
 
     def promote(self, now: dt.datetime) -> None:
         """Make the best of the delayed jobs that are due ready, in transactions of their own."""
@@ -192,7 +193,7 @@ class JobStore:
                 yield Job(*row[:9]), row[9]
 
 
-def _place(row: tuple[int, str | None, int]) -> tuple[int, str, int]:
+def _place(row: tuple[Any, ...]) -> tuple[int, str, int]:
     """Return what sorts rows (priority, available_at, id) as a drain does: no available_at comes first."""
     priority, available_at, job_id = row
     return -priority, available_at or "", job_id

@@ -10,6 +10,7 @@ import sqlite3
 
 from bgjob import sql
 from bgjob.errors import ForeignDatabaseError
+from bgjob.store import trouble
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def create(database: Database) -> None:
     wal = database.switch_to_wal()
     try:
         _migrate(database)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         # Some file systems accept WAL and fail at the first write, since they can't share memory.
-        if not (wal and fresh):
+        if not (wal and fresh) or trouble.is_of_the_disk(error) or trouble.is_busy(error):
             raise
         database.connection.execute("PRAGMA journal_mode = DELETE")
         _migrate(database)

@@ -33,13 +33,20 @@ _MEANINGS: dict[int | None, tuple[type[StoreError], str]] = {
     ),
     **dict.fromkeys(_BUSY_CODES, (DatabaseBusyError, "it is locked by another process")),
 }
+_DISK_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+)
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 _UNUSABLE_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 def explained(error: Exception, path: str) -> StoreError:
     """Return our error for one of SQLite or of the operating system, met while using the file at `path`."""
-    text = str(error)
+    text = f"{error}, {error.sqlite_errorname}" if hasattr(error, "sqlite_errorname") else str(error)
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in _MEANINGS:
@@ -68,6 +75,11 @@ def _remedy(path: str) -> str:
         f"; {place} belongs to user {owner}, this process runs as user {os.geteuid()}. Queue and run as the same user, "
         "or give both write permission to the file and its folder"
     )
+
+
+def is_of_the_disk(error: sqlite3.Error) -> bool:
+    """Return whether the disk is full or fails, rather than the file system being unable to share memory for a WAL."""
+    return getattr(error, "sqlite_errorcode", None) in _DISK_CODES
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
