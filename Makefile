@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test quick check format-check lint types floors format clean
+.PHONY: help demo dev test quick torture check format-check lint types floors format clean
 
 PY    := .venv/bin/python
 READY := .venv/.ready
@@ -26,6 +26,9 @@ test: $(READY) ## all tests
 
 quick: $(READY) ## the tests without the slow ones
 	$(PY) -m pytest -n auto -m "not slow" $(ARGS)
+
+torture: $(READY) ## kill -9 at random instants, thousands of times, and count what was lost (ARGS="--rounds 200")
+	$(PY) -m tests.torture $(or $(ARGS),--rounds 2000)
 
 check: format-check lint types floors test ## all that CI runs: format, lint, types, import floors, tests
 
