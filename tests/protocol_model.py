@@ -8,7 +8,7 @@ step stands for one thing that the code does at once, or that the kernel does:
 | start | `cli.run.tick` has opened the `life.LifeFile`, and has not asked for the queue yet |
 | take, line up, exit, give up | `cli.run._take_or_line_up`: `lock.QueueLock.take`, `life.LifeFile.hold` of byte 0 |
 | insert, hold byte, free byte 0 | `runner.Runner._take`, `store.runners.RunnerStore.start` |
-| look, kill, settle, leave, drop | `aftermath.Aftermath.rescue`: `life.LifeFile.is_held`, `process.end_group`, then settle |
+| look, kill, settle, leave, drop | `aftermath.Aftermath.rescue`: `life.LifeFile.is_held`, `process.end_group`, settle |
 | fork | `runner.Runner._employ`, `crew.Crew.fork` |
 | time out | `crew.Crew.kill_overdue` |
 | kill the rest, settle crash | `crew.Crew.reap`, `runner.Runner._take_leave` of a worker that held a job |
