@@ -35,6 +35,13 @@ class Console:
         """The descriptors that must stay open for the console to speak."""
         return {self._out, self._err}
 
+    def close(self) -> None:
+        """Speak no more: a process that a job forks must not hold the pipe on whose end cron waits."""
+        for stream in self.files:
+            with contextlib.suppress(OSError):
+                os.close(stream)
+        self._out = self._err = -1
+
     def job(self, job: Job, now: dt.datetime, *, word: str, duration: float) -> None:
         """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY or FAIL."""
         if not self.speaks:

@@ -102,6 +102,7 @@ class Crew:
                 keep = self._console.files | {ear} | ({capture.writer} if capture else set())
                 become_child(runner_pid, capture, keep=keep)
                 self._logs.forget()
+                os.register_at_fork(after_in_child=self._console.close)
                 worker = Worker(
                     self._config,
                     runner=runner,
