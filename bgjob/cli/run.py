@@ -151,17 +151,26 @@ def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, 
     """Take the queue lock; if a runner that lingers or is old has it, ask for it as the next in line."""
     if lock.take():
         return True
+    if newest is not None and not newest.ended and not life.is_held(newest.id):
+        # Killed a moment ago: a worker that it was just forking has the lock until it notices.
+        return _take_soon(lock)
     if newest is None or not (newest.lingers or clock.now() - clock.from_text(newest.started) >= OLD_AFTER):
         return False
     if not life.hold(NEXT_IN_LINE):
         return False
     wake.ping(path)
+    if _take_soon(lock):
+        return True
+    life.free(NEXT_IN_LINE)
+    return False
+
+
+def _take_soon(lock: QueueLock) -> bool:
     until = clock.monotonic() + _SECONDS_IN_LINE
     while clock.monotonic() < until:
         if lock.take():
             return True
         time.sleep(0.005)
-    life.free(NEXT_IN_LINE)
     return False
 
 
