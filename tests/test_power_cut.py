@@ -114,7 +114,7 @@ class Moments:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], f"moment {self.number}"
             if not connection.execute("SELECT * FROM sqlite_schema WHERE name = 'custom_jobs'").fetchall():
                 return Found(set(), set())
-            rows = connection.execute("SELECT params ->> 0, status FROM custom_jobs").fetchall()
+            rows = connection.execute("SELECT json_extract(params, '$[0]'), status FROM custom_jobs").fetchall()
         finally:
             connection.close()
         return Found({name for name, _ in rows}, {name for name, status in rows if status == "completed"})
