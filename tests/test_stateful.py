@@ -390,7 +390,7 @@ def send(number: int, *processes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [pytest.param(3, 8, id="some"), pytest.param(12, 12, id="many", marks=pytest.mark.slow)]
+    ("examples", "steps"), [pytest.param(3, 10, id="some"), pytest.param(15, 12, id="many", marks=pytest.mark.slow)]
 )
 def test_whatever_is_done_in_whatever_order_the_promises_hold(examples: int, steps: int) -> None:
     run_state_machine_as_test(
