@@ -33,6 +33,7 @@ class Child:
         self.slot = slot
         self.capture = capture
         self.killed_after: float | None = None
+        self.killed_job = 0  # the one that was overdue; its worker may have gone on to the next in that instant
         self._bell = bell
 
     def wake(self) -> None:
@@ -145,9 +146,10 @@ class Crew:
         """Kill the process group of every job that has outlived its time-out and the grace after it."""
         now = clock.monotonic()
         for child in self:
-            _, since, kill_at = child.slot.current()
+            job_id, since, kill_at = child.slot.current()
             if kill_at and now >= kill_at and child.killed_after is None:
                 child.killed_after = now - since
+                child.killed_job = job_id
                 self.kill(child)
 
     def kill(self, child: Child) -> None:
@@ -159,13 +161,15 @@ class Crew:
     def reap(self) -> Iterator[tuple[Child, int]]:
         """Yield each worker that has ended, with its exit code (negative: the signal); then let go of it."""
         for child in self:
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if not pid:
+            # Not waited for yet: until then its number, and that of its process group, is nobody else's.
+            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
                 continue
-            del self._children[pid]
+            del self._children[child.pid]
             for verb, count in child.slot.counts().items():
                 self.counts[verb] += count
             try:
-                yield child, os.waitstatus_to_exitcode(status)
+                yield child, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
             finally:
+                os.waitpid(child.pid, 0)
                 child.close()

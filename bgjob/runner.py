@@ -119,6 +119,7 @@ class Runner:
     def _take(self) -> None:
         """Become the newest runner: from now on no other one claims. Then settle what dead runners left."""
         database = self._connected().database
+        database.keep_log()
         self._number = RunnerStore(database).start(
             clock.now(), process=process.identity(os.getpid()), lingers=self._lingers
         )
@@ -228,6 +229,8 @@ class Runner:
             if child.slot.current()[0] != job.id:
                 # Claimed, and its worker gone before the first line of the job's own code.
                 self._aftermath.release(store, job, reason="not-started", duration=0.0)
+            elif child.killed_after is not None and child.killed_job != job.id:
+                self._aftermath.release(store, job, reason="killed-with-another", duration=0.0)
             elif self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
                 duration = clock.monotonic() - child.slot.current()[1]
                 self._aftermath.release(store, job, reason="stopped", duration=duration)

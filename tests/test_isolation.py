@@ -444,9 +444,6 @@ def test_files_that_take_the_numbers_of_the_databases_files_are_not_written_into
     assert project.sql("PRAGMA integrity_check") == [("ok",)]
 
 
-SHARED_SHM = pytest.mark.xfail(
-    strict=False, reason="two connections of one process share the deleted -shm until both are closed"
-)
 QUEUE = "__import__('bgjob').run_background_job('app.jobs.Job', 'execute', ['{}'])\n"
 
 
@@ -454,9 +451,9 @@ QUEUE = "__import__('bgjob').run_background_job('app.jobs.Job', 'execute', ['{}'
     ("first", "last"),
     [
         pytest.param("", "", id="alone"),
-        pytest.param(QUEUE.format("child"), "", id="queues before", marks=SHARED_SHM),
-        pytest.param("", QUEUE.format("child"), id="queues after", marks=SHARED_SHM),
-        pytest.param(QUEUE.format("child"), QUEUE.format("heir"), id="queues before and after", marks=SHARED_SHM),
+        pytest.param(QUEUE.format("child"), "", id="queues before"),
+        pytest.param("", QUEUE.format("child"), id="queues after"),
+        pytest.param(QUEUE.format("child"), QUEUE.format("heir"), id="queues before and after"),
     ],
 )
 def test_a_job_that_reads_the_databases_file_loses_no_job_and_makes_none_run_twice(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import sqlite3
+import struct
 import time
 
 from bgjob import clock, files
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
+
+_SHARED_FIRST = 0x40000002  # where SQLite's shared locks begin (https://sqlite.org/src/file/src/os.h)
 
 # How long a writer waits for other writers; then the caller gets our own error.
 PATIENCE = 30.0
@@ -102,6 +106,20 @@ class Database:
         its whole process (https://sqlite.org/howtocorrupt.html, 2.2), and then whoever closes last tidies up.
         """
         return self._log is not None and files.at(f"{self.path}-wal") != self._log
+
+    def keep_log(self) -> None:
+        """Keep anybody from deleting the write-ahead log for as long as this process lives (Linux).
+
+        A lock of its own descriptor (fcntl(2), "open file description locks") on the byte that the last one to close
+        would lock for itself; a job that drops SQLite's locks does not drop this one. Not where there is no log:
+        there it would hold up every commit. The descriptor is never closed: that would drop SQLite's locks in turn.
+        """
+        if self._log is None or not hasattr(fcntl, "F_OFD_SETLK"):
+            return
+        keeper = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, 1, 0)
+        with contextlib.suppress(OSError):  # without it we look after each job whether the log is still there
+            fcntl.fcntl(keeper, fcntl.F_OFD_SETLK, asked)
 
     def reopen(self) -> None:
         """Begin anew after the log was lost; whoever deleted it has brought all that stood in it into the database.
