@@ -45,7 +45,7 @@ def execute(config: Config, job: Job) -> Succeeded | Raised | TimedOut:
             deadline.stop()
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
         failure = described(error)
-        if isinstance(error, JobTimeout) and deadline.has_fired():
+        if issubclass(type(error), JobTimeout) and deadline.has_fired():
             return TimedOut(failure.error, failure.traceback)
         return failure
     return Succeeded()
@@ -109,14 +109,14 @@ def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) ->
     if hasattr(kind, "__await__"):
         import asyncio  # noqa: PLC0415  # 40 ms that only async jobs pay
 
-        asyncio.run(_waited_for(result))
-    elif kind in (types.GeneratorType, types.AsyncGeneratorType):
+        kind = type(asyncio.run(_waited_for(result)))
+    if kind in (types.GeneratorType, types.AsyncGeneratorType):
         message = "the method is a generator: calling it ran none of its code. Use a plain or an async method"
         raise NotRunnableError(message)
 
 
-async def _waited_for(result: Awaitable[object]) -> None:
-    await result
+async def _waited_for(result: Awaitable[object]) -> object:
+    return await result
 
 
 def described(error: BaseException) -> Raised:
@@ -127,7 +127,10 @@ def described(error: BaseException) -> Raised:
         return Raised(error=_cut(_one_line(error), LONGEST_ERROR), traceback=_cut(_traceback(error), LONGEST_TRACEBACK))
     except BaseException:  # noqa: BLE001  # __str__ and the like of the user's exception are user code
         name = _clean(type.__dict__["__name__"].__get__(type(error)))
-        return Raised(error=f"{name} (its text can't be read)", traceback="")
+        # The frames at least: asked of BaseException itself, past all that the class has put in the way.
+        frames = traceback.format_tb(BaseException.__dict__["__traceback__"].__get__(error), -_LONGEST_FRAMES)
+        told = _cut(_clean("".join(frames)), LONGEST_TRACEBACK)
+        return Raised(error=f"{name} (its text can't be read)", traceback=told)
 
 
 def _one_line(error: BaseException) -> str:

@@ -45,7 +45,7 @@ class LifeFile:
 
     def is_held(self, number: int) -> bool:
         """Return whether another living process holds byte `number`; our own bytes don't count."""
-        if not 0 <= number < _LARGEST_OFFSET:
+        if type(number) is not int or not 0 <= number < _LARGEST_OFFSET:
             return False
         asked = _pack(fcntl.F_WRLCK, number)
         try:

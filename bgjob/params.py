@@ -161,6 +161,8 @@ def decode(text: str | None) -> tuple[list[Any], dict[str, Any]]:
     """Return positional and keyword arguments for a row's params; UnreadableParamsError if they can't be read."""
     if text is None:
         return [], {}
+    if type(text) is not str:
+        raise UnreadableParamsError(f"the row's params are no text but {_kind(text)}")
     try:
         if not text.isascii():
             text.encode()

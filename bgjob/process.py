@@ -58,7 +58,7 @@ def kill_group(leader: int, *, wait: float) -> bool:
 
 def _pid_in(who: str) -> int | None:
     """Return the process number of an identity, or None for a text that is none (another program wrote it)."""
-    parts = who.split()
+    parts = who.split() if type(who) is str else []
     if len(parts) != 3 or not (parts[0].isascii() and parts[0].isdigit()):  # noqa: PLR2004  # pid, start, boot
         return None
     pid = int(parts[0])

@@ -71,6 +71,8 @@ class Runner:
         self._only: int | None = None
         self._ended = FINE
         self._fruitless = 0
+        self._told_of_logs = False
+        self._has_mute_worker = False
         self._stopped_by: list[int] = []
         self._wind_up_by: float | None = None
         self._retired = False
@@ -243,6 +245,10 @@ class Runner:
                 f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
             )
             self._ended = CONFIG_WRONG
+        elif self._config.boot and code in _ENDED_BY_BOOT and child.slot.is_in_boot:
+            self._complain(f"boot: {self._config.boot} ended its worker (code {code}), so no job was started")
+            self._ended = CONFIG_WRONG
+        self._has_mute_worker = self._has_mute_worker or child.slot.has_mute_logs
         if self._retired:
             wake.ping(store.database.path)  # a slot is free for the runner that has the queue now
         fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
@@ -268,7 +274,7 @@ class Runner:
             if instant is not None:
                 seconds = min(seconds, max(instant - clock.monotonic(), _SHORTEST_WAIT))
         if look is not None and look.next_available_at is not None:
-            with contextlib.suppress(ValueError):  # a time of another shape, written past the CHECKs
+            with contextlib.suppress(ValueError, TypeError):  # a time of another shape, written past the CHECKs
                 until_due = clock.from_text(look.next_available_at) - clock.now()
                 seconds = min(seconds, until_due.total_seconds())
         poll = select.poll()
@@ -324,7 +330,10 @@ class Runner:
         if not self._retired:
             self._logs.rotate_if_large()
         trouble = self._logs.take_trouble()
-        if trouble:
+        if trouble is None and self._has_mute_worker:
+            trouble = f"lines could not be written to {self._config.log_directory}; jobs go on without them"
+        if trouble and not self._told_of_logs:  # once in a tick; cron mails each line
+            self._told_of_logs = True
             self._console.warn(trouble)
 
     def _complain(self, what: str) -> None:
@@ -373,6 +382,9 @@ class Runner:
             if number == signal.SIGINT or len(self._stopped_by) > 1:
                 raise KeyboardInterrupt  # into the job, which runs in this very process
 
+
+# How a module ends its process by itself; SIGKILL and SIGTERM come from somebody else.
+_ENDED_BY_BOOT = (*range(256), *(-number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGTERM)))
 
 # What the exit codes of a worker that held no job mean for the run as a whole.
 _MEANINGS = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}

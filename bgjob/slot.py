@@ -16,6 +16,7 @@ _JOB = struct.Struct("qdd")
 _COUNT = struct.Struct("q")
 _STATE_AT = _JOB.size
 _STOP_AT = _STATE_AT + 1
+_MUTE_AT = _STATE_AT + 2
 _COUNTS_AT = _STATE_AT + 8
 _SIZE = _COUNTS_AT + _COUNT.size * len(VERBS)
 
@@ -46,6 +47,12 @@ class Slot:
         return job_id, since, kill_at
 
     @property
+    def is_in_boot(self) -> bool:
+        """Whether the worker is still importing `boot`: it has a time to be killed at, and no job yet."""
+        job_id, _, kill_at = self.current()
+        return not job_id and kill_at > 0
+
+    @property
     def state(self) -> int:
         """STARTING until the worker claims, then BUSY; IDLE while a lingering worker waits to be woken."""
         return self._memory[_STATE_AT]
@@ -62,6 +69,15 @@ class Slot:
     def must_stop(self) -> bool:
         """Whether the runner asked the worker to stop."""
         return self._memory[_STOP_AT] != 0
+
+    def note_mute_logs(self) -> None:
+        """Worker: note that a line could not be logged."""
+        self._memory[_MUTE_AT] = 1
+
+    @property
+    def has_mute_logs(self) -> bool:
+        """Runner: whether the worker could not log a line."""
+        return self._memory[_MUTE_AT] != 0
 
     def count(self, verb: str) -> None:
         """Worker: one more job was settled by `verb`."""

@@ -139,6 +139,7 @@ ENQUEUE = """
 ANYTHING_DUE = """
     SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
         OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
                    AND available_at <= :now)
 """
 
@@ -155,21 +156,26 @@ LOOK = """
             LIMIT :workers))
         + (SELECT count(*) FROM (
             SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
             AND available_at <= :now LIMIT :workers)) AS due,
         (SELECT available_at FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
             AND available_at > :now ORDER BY available_at LIMIT 1) AS next_available_at
 """
 
-# One entry of the delayed index: the look before each claim that keeps the order exact.
+# One entry of the delayed index: the look before each claim that keeps the order exact. Only texts count as times:
+# what is empty or a blob (x'' sorts after every text) was written past the CHECKs, and would be due but never ready.
 DELAYED_HEAD = """
     SELECT available_at FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
     ORDER BY available_at LIMIT 1
 """
 
 DUE_SINCE = """
     SELECT 1 FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
         AND available_at > :since AND available_at <= :now
     LIMIT 1
 """
@@ -185,6 +191,7 @@ READY_HEAD = """
 BEST_DELAYED = """
     SELECT priority, available_at, id FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at < x''
         AND available_at > :since AND available_at <= :now
     ORDER BY priority DESC, available_at, id LIMIT :most
 """
@@ -206,7 +213,8 @@ CLAIM = """
                 ORDER BY priority DESC, available_at, id LIMIT 1)
         AND :runner = (SELECT max(id) FROM runners)
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
-    RETURNING id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+    RETURNING id, job_class, method, params, priority,
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
 """
 
 CLAIM_ONE = """
@@ -215,51 +223,58 @@ CLAIM_ONE = """
         updated_at = :now
     WHERE id = :id AND status = 'pending' AND :runner = (SELECT max(id) FROM runners)
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
-    RETURNING id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+    RETURNING id, job_class, method, params, priority,
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
 """
 
-# Every settlement names what it holds, so a job that was taken away is never settled twice.
+# Every settlement names what it holds, so a job that was taken away is never settled twice. IS and the casts: a row
+# that another program wrote past the CHECKs (no owner, a count that is no number) must end, not stop the queue.
 COMPLETE = """
     UPDATE custom_jobs
     SET status = 'completed', runner = NULL, worker = NULL, error = NULL, finished_at = :now, updated_at = :now
-    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+    WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 RETRY = """
     UPDATE custom_jobs
     SET status = 'pending', runner = NULL, worker = NULL, error = :error, finished_at = :now, updated_at = :now,
-        retry_count = retry_count + 1, crash_count = crash_count + :crashed, available_at = :available_at, promoted = 0
-    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+        retry_count = min(max(CAST(retry_count AS INTEGER), 0), 999999) + 1,
+        crash_count = min(max(CAST(crash_count AS INTEGER), 0), 999999) + :crashed,
+        available_at = :available_at, promoted = 0
+    WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 FAIL = """
     UPDATE custom_jobs
     SET status = 'failed', runner = NULL, worker = NULL, error = :error, finished_at = :now, updated_at = :now,
-        crash_count = crash_count + :crashed
-    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+        crash_count = min(max(CAST(crash_count AS INTEGER), 0), 999999) + :crashed
+    WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 # Handed back uncounted: the job did not fail, its runner was told to stop.
 RELEASE = """
     UPDATE custom_jobs
     SET status = 'pending', runner = NULL, worker = NULL, started_at = NULL, updated_at = :now
-    WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+    WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 RECORD_ATTEMPT = """
     INSERT INTO attempts (job_id, attempt, outcome, started_at, finished_at, error, traceback, output)
-    SELECT id, retry_count + 1, :outcome, started_at, :now, :error, :traceback, :output
-    FROM custom_jobs WHERE id = :id AND status = 'processing' AND runner = :runner AND worker = :worker
+    SELECT id, min(max(CAST(retry_count AS INTEGER), 0), 999999) + 1, :outcome,
+        started_at, :now, :error, :traceback, :output
+    FROM custom_jobs WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 HELD_BY_OTHERS = """
-    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker
+    SELECT id, job_class, method, params, priority,
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
     FROM custom_jobs WHERE status = 'processing' AND runner IS NOT :runner
 """
 
 HELD_BY_WORKER = """
-    SELECT id, job_class, method, params, priority, retry_count, crash_count, runner, worker
-    FROM custom_jobs WHERE status = 'processing' AND runner = :runner AND worker = :worker
+    SELECT id, job_class, method, params, priority,
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
+    FROM custom_jobs WHERE status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
 START_RUNNER = """

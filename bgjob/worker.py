@@ -205,6 +205,8 @@ class Worker:
         if settlement.held:
             self._slot.count(settlement.verb)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+        if self._logs.take_trouble():
+            self._slot.note_mute_logs()
         if not self._must_be_replaced:  # else the runner watches until this process is gone
             self._slot.finish()
         return self._next(store) if must_promote else following

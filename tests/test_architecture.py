@@ -335,7 +335,7 @@ def test_every_settlement_names_what_it_holds() -> None:
     for verb in ("complete", "retry", "fail", "release", "record_attempt"):
         guard = getattr(sql, verb.upper()).rpartition("WHERE")[2].strip()
 
-        assert guard == "id = :id AND status = 'processing' AND runner = :runner AND worker = :worker", verb
+        assert guard == "id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker", verb
 
 
 def _modules() -> Iterator[tuple[Path, ast.Module]]:

@@ -49,10 +49,13 @@ def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetim
     for waiting, (job, available_at) in enumerate(store.not_due_at(instant)):
         if waiting == 0:
             _say("would not run:")
-        until = available_at or ""
+        try:
+            seconds = (clock.from_text(available_at or "") - instant).total_seconds()
+        except (ValueError, TypeError):  # written past the CHECKs
+            _say(shown(f"  {_named(job)}: its available_at is no time ({available_at!r})"))
+            continue
         why = f"retry {job.retry_count}" if job.retry_count else "delayed"
-        seconds = (clock.from_text(until) - instant).total_seconds()
-        _say(f"  {_named(job)}: due in {ago(seconds)} ({why} until {until[:19]} UTC)")
+        _say(f"  {_named(job)}: due in {ago(seconds)} ({why} until {(available_at or '')[:19]} UTC)")
     for job in store.held_by_others(0):
         _say(f"  {_named(job)}: is being run")
 
