@@ -87,7 +87,9 @@ def test_an_exception_whose_attributes_exit_is_no_crash(project: Project) -> Non
     "body",
     [
         "raise SyntaxError('x', ('f\\ny', 'three', -5, 5, 'four', 2))",
-        "class Meta(type):\n            def __getattribute__(cls, name): exit(name)\n        raise Meta('E', (Exception,), {})",
+        """class Meta(type):
+            def __getattribute__(cls, name): exit(name)
+        raise Meta('E', (Exception,), {})""",
     ],
     ids=["a syntax error of nonsense", "a metaclass that exits"],
 )
