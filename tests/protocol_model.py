@@ -20,10 +20,14 @@ step stands for one thing that the code does at once, or that the kernel does:
 | follow | PDEATHSIG, set by `child._die_with`, goes to the worker alone: what its job had started may live on |
 
 Where the code decides by a look that may be out of date when it acts (is anything due, how many jobs are running, was
-the worker asked to stop?), the model may go either way, so what holds here needs no such look to be right. A process
-may pause for ever long between any two of its steps, which is all that SIGSTOP and SIGCONT do; `stops` adds a worker
-that is stopped for good. Left out: SIGTERM, `--job`, `--in-process`, the doorman (it only ever exits), and the five
-seconds after which a runner no longer waits for the rest of its own worker's group.
+the worker asked to stop?), the model may go either way, so what holds here needs no such look to be right.
+
+A process may pause for ever long between any two of its steps, which is all that SIGSTOP and SIGCONT do; `stops` adds a
+worker that is stopped for good. (A runner, or a newcomer in line, that is stopped holds the queue up until it goes on.)
+A runner whose life file was deleted can't be seen to live: others may end its jobs, though never run them beside it.
+
+Left out: SIGTERM, `--job`, `--in-process`, the doorman (it only ever exits), a stop between a claim and the first line
+of the job, and the five seconds after which a runner no longer waits for the rest of its own worker's group.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Whatever is queued, run, killed, stopped and done by hand in whatever order: the promises hold after each step.
 
-Hypothesis thinks up the steps and keeps a dict of what must be in the table; the database and the processes are real.
+Hypothesis thinks up the steps, a dict holds what must be in the table; the database and the processes are real.
+`BGJOB_EXAMPLES=200 make test ARGS="-k stateful"` looks longer.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ from tests.conftest import Project, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-GOOD, FAILING, CRASHING = "good", "failing", "crashing"
-KINDS = st.lists(st.sampled_from([GOOD, GOOD, GOOD, FAILING, CRASHING]), min_size=1, max_size=6)
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="a signal must not meet a stranger: Linux only")
+
+GOOD, SLOW, FAILING, CRASHING = "good", "slow", "failing", "crashing"
+KINDS = st.lists(st.sampled_from([GOOD, GOOD, SLOW, SLOW, FAILING, CRASHING]), min_size=1, max_size=6)
 ENDINGS = st.sampled_from([(".lock", ".wake", ".tick"), (".life", ".wake"), (".lock", ".life")])
 PICKS = st.integers(0, 1000)
 # When to do mischief: so many seconds after the start, or (negative) after the first job has begun.
@@ -69,7 +72,7 @@ class Job:
             if not any(is_locked(files.enter_context(open(f"slot {slot}", "w"))) for slot in range(limit)):
                 trace("overrun", name, os.getpid())
             trace("start", name, os.getpid())
-            time.sleep(0.01)
+            time.sleep(0.1 if kind == "slow" else 0.01)
             if kind == "crashing":
                 os._exit(0)
             trace("end", name, os.getpid())
@@ -204,7 +207,7 @@ class Queue(RuleBasedStateMachine):
         """Let so many attempts of good jobs fail, beside those whose runner is dead already."""
         lost = self.with_status(PROCESSING)
         yield
-        good = {job for job, expected in self.jobs.items() if expected.kind == GOOD}
+        good = {job for job, expected in self.jobs.items() if expected.kind in (GOOD, SLOW)}
         suffered = [move for move in self.new_moves() if move.job in good.difference(lost) and move.is_failed_attempt]
         assert len(suffered) <= at_most
 
@@ -219,33 +222,38 @@ class Queue(RuleBasedStateMachine):
         most = 0 if number == signal.SIGSTOP else self.limit * len(victims.split(", "))
         with self.good_jobs_that_suffer(at_most=most), self.ticks(kinds, ticks, instant) as (tick, workers):
             for victim in victims.split(", "):
-                send(number, *(workers if victim == "worker" else [tick]))
+                send(number, tick if victim == "runner" else workers)
 
     @rule(kinds=KINDS, ticks=st.integers(1, 2), instant=INSTANTS, stops=st.booleans(), endings=ENDINGS)
     def tick_and_delete(
         self, kinds: list[str], ticks: int, instant: float, *, stops: bool, endings: tuple[str, ...]
     ) -> None:
-        # A runner that can't be seen to live is taken for dead.
-        most = self.limit * ticks if ".life" in endings else 0
+        # A runner that can't be seen to live is taken for dead, by any of the others.
+        most = self.limit * (ticks + 1) if ".life" in endings else 0
         with self.good_jobs_that_suffer(at_most=most), self.ticks(kinds, ticks, instant) as (tick, workers):
             if stops:
-                send(signal.SIGSTOP, tick, *workers)
+                send(signal.SIGSTOP, tick)
+                send(signal.SIGSTOP, workers)
             for ending in endings:
                 Path(f"{self.project.database}{ending}").unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def ticks(self, kinds: list[str], number: int, instant: float) -> Iterator[tuple[int, list[int]]]:
+    def ticks(self, kinds: list[str], number: int, instant: float) -> Iterator[tuple[Processes, Processes]]:
         """Start ticks for these jobs; yield the first one and its workers for mischief; let all end, and one more."""
         self.enqueue(kinds, priority=0, delay=0, now=clock.now())
         started = [self.project.start_tick() for _ in range(number)]
         first = started[0]
         wait_for_work(self.project, first, instant)
-        workers = workers_of(first)
-        yield first.pid, workers
-        started.append(self.project.start_tick())
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            started[-1].wait(0.5)  # it may need what the first one, if that was stopped, holds
-        send(signal.SIGCONT, first.pid, *workers)
+        with contextlib.ExitStack() as files:
+            alive = first.poll() is None  # until it is asked again, its number is its own
+            runner = held(files, [first.pid] * alive)
+            workers = held(files, children_of(first.pid) if alive else [])
+            yield runner, workers
+            started.append(self.project.start_tick())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started[-1].wait(0.5)  # it may need what the first one, if that was stopped, holds
+            send(signal.SIGCONT, runner)
+            send(signal.SIGCONT, workers)
         for tick in started:
             told = tick.communicate(timeout=60)
             assert tick.returncode in ({0, -signal.SIGKILL, -signal.SIGTERM} if tick is first else {0}), told
@@ -342,7 +350,7 @@ class Queue(RuleBasedStateMachine):
         if move.after == FAILED:
             assert move.retries == self.max_retries or move.crashes == self.max_crashes
         if move.after == COMPLETED:
-            assert expected.kind == GOOD
+            assert expected.kind in (GOOD, SLOW)
 
     def teardown(self) -> None:
         try:
@@ -370,23 +378,37 @@ def wait_for_work(project: Project, tick: subprocess.Popen[str], instant: float)
         tick.wait(abs(instant))
 
 
-def picked(jobs: Iterable[int], pick: int) -> list[int]:
-    """Return one of `jobs`, if there are any."""
-    among = sorted(jobs)
-    return [among[pick % len(among)]] if among else []
+# Processes as file descriptors: numbers are used again.
+Processes = list[int]
 
 
-def workers_of(tick: subprocess.Popen[str]) -> list[int]:
+def held(files: contextlib.ExitStack, numbers: Iterable[int]) -> Processes:
+    """Return the processes with these numbers, as far as they are there."""
+    processes = []
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            processes.append(os.pidfd_open(number))
+            files.callback(os.close, processes[-1])
+    return processes
+
+
+def children_of(number: int) -> list[int]:
     try:
-        return [int(pid) for pid in Path(f"/proc/{tick.pid}/task/{tick.pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
     except OSError:
         return []
 
 
-def send(number: int, *processes: int) -> None:
+def send(number: int, processes: Processes) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
+            signal.pidfd_send_signal(process, number)
+
+
+def picked(jobs: Iterable[int], pick: int) -> list[int]:
+    """Return one of `jobs`, if there are any."""
+    among = sorted(jobs)
+    return [among[pick % len(among)]] if among else []
 
 
 @pytest.mark.parametrize(
