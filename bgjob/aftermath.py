@@ -10,8 +10,8 @@ from bgjob import clock, process
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END
 from bgjob.job import Crashed, TimedOut
 from bgjob.settlement import settle, tell
+from bgjob.slot import FILES_CLOSED, SETTLING, STORE_FAILED
 from bgjob.store.runners import RunnerStore
-from bgjob.worker import FILES_CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Aftermath:
         tail = output.strip()[-_LONGEST_TAIL:]
         told = f"; its last output: {tail}" if tail else ""
         outcome: Crashed | TimedOut
-        if child.killed_after is not None:
+        if child.slot.state == SETTLING:
+            outcome = Crashed(f"the job had ended, but its end could not be written: {_obstacle(child, code)}{told}")
+        elif child.killed_after is not None:
             what = f"the job did not end by itself after its timeout and was killed after {child.killed_after:.1f} s"
             outcome = TimedOut(what + told)
         elif code == -signal.SIGALRM and self._is_over_time(job, duration):
@@ -87,9 +89,17 @@ class Aftermath:
             tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
 
 
+def _obstacle(child: Child, code: int) -> str:
+    if child.slot.ending == STORE_FAILED:
+        return "the database could not be used"
+    if child.slot.ending == FILES_CLOSED:
+        return "it left files closed that it had not opened"
+    if child.killed_after is not None:
+        return f"the worker was stuck and was killed {child.killed_after:.1f} s after the job began"
+    return f"the worker {_death(code)}"
+
+
 def _death(code: int) -> str:
-    if code == FILES_CLOSED:
-        return "had files closed under it that the job had not opened"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name} (signal {-code})"

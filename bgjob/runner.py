@@ -18,12 +18,13 @@ from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
 from bgjob.job import PENDING
 from bgjob.life import NEXT_IN_LINE
+from bgjob.slot import BOOT_FAILED, STORE_FAILED
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 from bgjob.wake import Ear
-from bgjob.worker import BOOT_FAILED, STORE_FAILED, Worker
+from bgjob.worker import Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,8 +239,8 @@ class Runner:
                 self._aftermath.release(store, job, reason="stopped", duration=duration)
             else:
                 self._aftermath.settle(store, job, child, code)
-        elif code in _MEANINGS:
-            self._ended = _MEANINGS[code]
+        elif child.slot.ending in _MEANINGS:
+            self._ended = _MEANINGS[child.slot.ending]
         elif child.killed_after is not None and not child.slot.current()[0]:
             self._complain(
                 f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
@@ -386,7 +387,7 @@ class Runner:
 # How a module ends its process by itself; SIGKILL and SIGTERM come from somebody else.
 _ENDED_BY_BOOT = (*range(256), *(-number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGTERM)))
 
-# What the exit codes of a worker that held no job mean for the run as a whole.
+# What the ending of a worker that held no job means for the run as a whole.
 _MEANINGS = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
 
 

@@ -10,13 +10,17 @@ import struct
 
 VERBS = ("complete", "retry", "fail", "release")
 
-STARTING, BUSY, IDLE = range(3)
+STARTING, BUSY, IDLE, SETTLING = range(4)
+
+# Why a worker ended by itself. Said here, for jobs can end their process with any exit code.
+ENDED, BOOT_FAILED, STORE_FAILED, FILES_CLOSED = range(4)
 
 _JOB = struct.Struct("qdd")
 _COUNT = struct.Struct("q")
 _STATE_AT = _JOB.size
 _STOP_AT = _STATE_AT + 1
 _MUTE_AT = _STATE_AT + 2
+_ENDING_AT = _STATE_AT + 3
 _COUNTS_AT = _STATE_AT + 8
 _SIZE = _COUNTS_AT + _COUNT.size * len(VERBS)
 
@@ -37,8 +41,13 @@ class Slot:
         """Worker: note these without being on a job (0) yet: `boot` must not take for ever either."""
         _JOB.pack_into(self._memory, 0, job_id, since, kill_at)
 
+    def settle(self, job_id: int, since: float, kill_at: float) -> None:
+        """Worker: note that the job's own code has ended, and that its end is being written."""
+        self.note(job_id, since, kill_at)
+        self.state = SETTLING
+
     def finish(self) -> None:
-        """Worker: note that the job's own code has ended."""
+        """Worker: note that it is on no job any more."""
         _JOB.pack_into(self._memory, 0, 0, 0.0, 0.0)
 
     def current(self) -> tuple[int, float, float]:
@@ -54,7 +63,7 @@ class Slot:
 
     @property
     def state(self) -> int:
-        """STARTING until the worker claims, then BUSY; IDLE while a lingering worker waits to be woken."""
+        """STARTING until the worker claims, then BUSY, then SETTLING; IDLE while a lingering one waits to be woken."""
         return self._memory[_STATE_AT]
 
     @state.setter
@@ -69,6 +78,15 @@ class Slot:
     def must_stop(self) -> bool:
         """Whether the runner asked the worker to stop."""
         return self._memory[_STOP_AT] != 0
+
+    @property
+    def ending(self) -> int:
+        """Why the worker ended by itself: BOOT_FAILED, STORE_FAILED or FILES_CLOSED; else ENDED."""
+        return self._memory[_ENDING_AT]
+
+    @ending.setter
+    def ending(self, ending: int) -> None:
+        self._memory[_ENDING_AT] = ending
 
     def note_mute_logs(self) -> None:
         """Worker: note that a line could not be logged."""

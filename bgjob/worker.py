@@ -17,7 +17,7 @@ from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
 from bgjob.settlement import settle, tell
-from bgjob.slot import IDLE, Slot
+from bgjob.slot import BOOT_FAILED, ENDED, FILES_CLOSED, IDLE, STORE_FAILED, Slot
 from bgjob.state import OpenFiles, ProcessState
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore, Owner
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
     from bgjob.job import Job
     from bgjob.logs import Logs
     from bgjob.output import Capture
-
-# How a worker that holds no job ends; one that ends while it holds a job has crashed, whatever its exit code.
-ENDED = 0
-BOOT_FAILED = 4
-STORE_FAILED = 5
-FILES_CLOSED = 6
 
 SECONDS_FOR_BOOT = 300.0
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
@@ -88,7 +82,11 @@ class Worker:
         return self._slot.counts()
 
     def work(self, only: int | None = None) -> int:
-        """Run due jobs until there are none (or just the job with the id `only`); return how it ended."""
+        """Run due jobs until there are none (or just the job with the id `only`); return why it ended."""
+        self._slot.ending = self._work_until_the_end(only)
+        return self._slot.ending
+
+    def _work_until_the_end(self, only: int | None) -> int:
         signal.signal(signal.SIGALRM, deadline.on_alarm)
         clock.pin()
         since = clock.monotonic()
@@ -184,11 +182,12 @@ class Worker:
         if os.getpid() != self._pid:
             os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
         duration = clock.monotonic() - since
+        self._slot.settle(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
         output = self._flushed_output()
-        self._slot.note(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
         if not self._files.are_ours():
             # The job closed files that it had not opened; those of the database may be other files by now.
-            os._exit(FILES_CLOSED)
+            self._slot.ending = FILES_CLOSED
+            os._exit(1)
         if store.database.has_lost_its_log():
             store.database.reopen()
             self._must_be_replaced = True
@@ -223,6 +222,7 @@ def work_and_exit(worker: Worker, only: int | None) -> NoReturn:
     """Work to the end of this process; threads and exit hooks that jobs left behind can't hold it up."""
     code = 1
     try:
-        code = worker.work(only)
+        worker.work(only)
+        code = 0
     finally:
         os._exit(code)

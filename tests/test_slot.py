@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.slot import BUSY, IDLE, STARTING, VERBS, Slot
+from bgjob.slot import BUSY, ENDED, FILES_CLOSED, IDLE, SETTLING, STARTING, VERBS, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +39,7 @@ def test_a_new_slot_is_starting_without_a_job(slot: Slot) -> None:
     assert slot.state == STARTING
     assert slot.current() == (0, 0.0, 0.0)
     assert slot.must_stop is False
+    assert slot.ending == ENDED
     assert slot.counts() == dict.fromkeys(VERBS, 0)
 
 
@@ -73,11 +74,23 @@ def test_the_parts_do_not_overwrite_each_other(slot: Slot) -> None:
             slot.count(verb)
     slot.ask_to_stop()
     slot.state = IDLE
+    slot.ending = FILES_CLOSED
 
     assert slot.current() == (2**63 - 1, 1.0, 2.0)
     assert slot.counts() == {verb: 300 * number for number, verb in enumerate(VERBS, 1)}
     assert slot.must_stop
     assert slot.state == IDLE
+    assert slot.ending == FILES_CLOSED
+    assert not slot.has_mute_logs
+
+
+def test_a_job_that_is_being_settled_can_be_told_from_one_that_runs(slot: Slot) -> None:
+    slot.begin(7, 1.25, 9.5)
+
+    slot.settle(7, 1.25, 129.5)
+
+    assert slot.current() == (7, 1.25, 129.5)
+    assert slot.state == SETTLING
 
 
 def test_what_the_worker_writes_its_runner_reads_even_after_the_worker_was_killed(slot: Slot) -> None:
