@@ -18,9 +18,8 @@ from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
 from bgjob.job import PENDING
 from bgjob.life import NEXT_IN_LINE
+from bgjob.queue_file import QueueFile
 from bgjob.slot import BOOT_FAILED, STORE_FAILED
-from bgjob.store.connection import Database
-from bgjob.store.jobs import JobStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 from bgjob.wake import Ear
@@ -67,7 +66,7 @@ class Runner:
         self._aftermath = Aftermath(config, counts=self._crew.counts, logs=logs, console=console)
         self._here: Worker | None = None
         self._ear: Ear | None = None
-        self._store: JobStore | None = None
+        self._queue = QueueFile(config.database)
         self._number = 0
         self._only: int | None = None
         self._ended = FINE
@@ -77,6 +76,7 @@ class Runner:
         self._stopped_by: list[int] = []
         self._wind_up_by: float | None = None
         self._retired = False
+        self._has_lost_queue = False
         self._next_look_around = 0.0
         self._settled_at_last_look = 0
         self._linger_until = 0.0
@@ -95,7 +95,7 @@ class Runner:
                     self._supervise()
                 self._end()
         finally:
-            self._disconnect()
+            self._queue.disconnect()
             if self._ear:
                 self._ear.close()
         duration = clock.monotonic() - started
@@ -121,7 +121,7 @@ class Runner:
 
     def _take(self) -> None:
         """Become the newest runner: from now on no other one claims. Then settle what dead runners left."""
-        database = self._connected().database
+        database = self._queue.connected().database
         database.keep_log()
         self._number = RunnerStore(database).start(
             clock.now(), process=process.identity(os.getpid()), lingers=self._lingers
@@ -129,19 +129,21 @@ class Runner:
         self._life.hold(self._number)
         self._life.free(NEXT_IN_LINE)
         self._ear = Ear(database.path)
-        self._aftermath.rescue(self._connected(), self._life, runner=self._number)
+        self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
 
     def _end(self) -> None:
+        if self._queue.is_gone:
+            return
         if not self._retired:
             self._keep_house(_SECONDS_OF_UPKEEP)
-        RunnerStore(self._connected().database).end(self._number, clock.now())
+        RunnerStore(self._queue.connected().database).end(self._number, clock.now())
         self._life.free(self._number)
 
     def _work_here(self) -> None:
         worker = Worker.in_process(
             self._config, runner=self._number, workers=self._limit, logs=self._logs, console=self._console
         )
-        self._disconnect()
+        self._queue.disconnect()
         self._here = worker
         self._ended = _MEANINGS.get(worker.work(self._only), FINE)
         self._crew.counts |= worker.counts()
@@ -153,12 +155,16 @@ class Runner:
         self._linger_until = clock.monotonic() + self._config.linger
         while True:
             look = None
+            if self._queue.is_gone:
+                self._let_go_of_queue()
             try:
                 for child, code in self._crew.reap():
                     self._take_leave(child, code)
                 if not (self._retired or self._stopped_by or self._ended != FINE):
                     look = self._decide()
             except StoreError as error:
+                if self._queue.is_gone:
+                    continue
                 # What runs may end by itself; what can't be settled now is rescued by a later tick.
                 self._complain_once(str(error))
                 self._ended = STORE_UNUSABLE
@@ -172,7 +178,7 @@ class Runner:
 
     def _decide(self) -> Look | None:
         """Hand over if someone is next in line; otherwise put as many workers to work as jobs are due."""
-        look = self._connected().look(self._config.workers, clock.now())
+        look = self._queue.connected().look(self._config.workers, clock.now())
         if self._life.is_held(NEXT_IN_LINE) or look.newest_runner != self._number:
             self._retire()
             return None
@@ -195,7 +201,7 @@ class Runner:
         if self._only is None:
             return min(look.due, self._config.workers - look.processing)
         wanted = not len(self._crew) and not any(self._crew.counts.values())
-        return int(wanted and self._connected().status_of(self._only) == PENDING)
+        return int(wanted and self._queue.connected().status_of(self._only) == PENDING)
 
     def _is_over(self, look: Look) -> bool:
         """Return whether nothing is due and the time to linger has passed; jobs that wait for a slot are due."""
@@ -208,7 +214,7 @@ class Runner:
             child.wake()
             hands -= 1
         for _ in range(min(hands, self._config.workers - len(self._crew))):
-            self._disconnect()
+            self._queue.disconnect()
             try:
                 self._crew.fork(runner=self._number, workers=self._limit, only=self._only, lingers=self._lingers)
             except OSError as error:
@@ -217,15 +223,33 @@ class Runner:
 
     def _retire(self) -> None:
         """Give the queue to the next tick's runner; what runs here runs on, and nothing more is claimed."""
+        if self._retired:
+            return
         self._retired = True
         self._crew.stop_all()
         if self._ear:
             self._ear.close()
         self._lock.give_back()
 
+    def _let_go_of_queue(self) -> None:
+        """Retire because the database is gone: what runs here runs on, and nobody is left to be told of its end."""
+        if self._has_lost_queue:
+            return
+        self._has_lost_queue = True
+        self._complain(
+            f"{self._config.database} was deleted or replaced while a runner worked on it; what it runs runs on, and "
+            "it takes nothing more"
+        )
+        self._queue.disconnect()
+        self._life.free(self._number)  # the runners of a new file are numbered from the beginning
+        self._retire()
+
     def _take_leave(self, child: Child, code: int) -> None:
         """Settle what a worker that ended left behind. One that holds a job has crashed, whatever its exit code."""
-        store = self._connected()
+        if self._has_lost_queue:
+            process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
+            return
+        store = self._queue.connected()
         job = store.held_by(self._number, child.identity)
         if job is not None:
             process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
@@ -296,7 +320,7 @@ class Runner:
 
     def _look_around(self) -> None:
         """Once a second: sync what was settled, rescue, keep house."""
-        if clock.monotonic() < self._next_look_around:
+        if clock.monotonic() < self._next_look_around or self._queue.is_gone:
             return
         self._next_look_around = clock.monotonic() + _LOOK_EVERY
         try:
@@ -309,20 +333,15 @@ class Runner:
         settled = sum(sum(child.slot.counts().values()) for child in self._crew) + sum(self._crew.counts.values())
         if settled != self._settled_at_last_look:
             self._settled_at_last_look = settled
-            # Synced to the disk, and with it all settlements before it.
-            database = Database(self._config.database, durability="full")
-            try:
-                RunnerStore(database).seen(self._number, clock.now())
-            finally:
-                database.close()
+            self._queue.sync(self._number, clock.now())
         if not self._retired:
             self._look_after_logs()
-            self._aftermath.rescue(self._connected(), self._life, runner=self._number)
+            self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
             self._keep_house(0)
 
     def _keep_house(self, seconds: float) -> None:
         """Prune a stretch of old rows, or as many as `seconds` allow."""
-        upkeep = Upkeep(self._connected().database, keep=self._config.keep)
+        upkeep = Upkeep(self._queue.connected().database, keep=self._config.keep)
         until = clock.monotonic() + seconds
         while upkeep.is_due(clock.now()) and upkeep.step(clock.now()) and clock.monotonic() < until:
             pass
@@ -345,16 +364,6 @@ class Runner:
         if what not in self._complaints:
             self._complaints.add(what)
             self._complain(what)
-
-    def _connected(self) -> JobStore:
-        if self._store is None:
-            self._store = JobStore(Database(self._config.database))
-        return self._store
-
-    def _disconnect(self) -> None:
-        if self._store is not None:
-            self._store.database.close()
-            self._store = None
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -73,8 +73,8 @@ def _surely_nothing(database: str) -> bool:
             is_young = newest is not None and not newest[2] and newest[3] > clock.to_text(clock.later(now, -_OLD_AFTER))
             if not is_young or not _is_queue_taken(database):
                 return False
-            # A worker that was just being forked may have the lock for a moment longer than its killed runner.
-            return newest[4] is not None or _all_alive(database, [newest[0]])
+            # Others have the lock for a moment longer: a runner that ends, or the worker that a killed one was forking.
+            return newest[4] is None and _all_alive(database, [newest[0]])
         runners = [number for (number,) in connection.execute(sql.RUNNERS_AT_WORK)]
     except _sqlite3.Error:
         return False

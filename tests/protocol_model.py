@@ -27,7 +27,8 @@ worker that is stopped for good. (A runner, or a newcomer in line, that is stopp
 A runner whose life file was deleted can't be seen to live: others may end its jobs, though never run them beside it.
 
 Left out: SIGTERM, `--job`, `--in-process`, the doorman (it only ever exits), a stop between a claim and the first line
-of the job, and the five seconds after which a runner no longer waits for the rest of its own worker's group.
+of the job, the five seconds after which a runner no longer waits for the rest of its own worker's group, and a database
+that is deleted or replaced: its runner retires and frees its byte, and the runners of the new file are none of its own.
 """
 
 from __future__ import annotations

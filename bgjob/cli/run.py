@@ -151,10 +151,12 @@ def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, 
     """Take the queue lock; if a runner that lingers or is old has it, ask for it as the next in line."""
     if lock.take():
         return True
-    if newest is not None and not newest.ended and not life.is_held(newest.id):
-        # Killed a moment ago: a worker that it was just forking has the lock until it notices.
+    if newest is None or newest.ended or not life.is_held(newest.id):
+        # The lock is about to be free: its runner ends, or was killed while it forked a worker, or works on a file that
+        # was deleted or replaced since; or another newcomer was quicker.
+        wake.ping(path)
         return _take_soon(lock)
-    if newest is None or not (newest.lingers or clock.now() - clock.from_text(newest.started) >= OLD_AFTER):
+    if not (newest.lingers or clock.now() - clock.from_text(newest.started) >= OLD_AFTER):
         return False
     if not life.hold(NEXT_IN_LINE):
         return False
