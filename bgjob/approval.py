@@ -24,12 +24,26 @@ def approve(config: Config, job_class: object, method: object) -> ClassRules:
     return rules
 
 
+def approved(config: Config, job_class: object, method: object) -> tuple[str, str]:
+    """Return the approved names of a class (an object or a dotted name) and a method, without importing anything.
+
+    Raises InvalidJobError for what is no class or no name, or stands in `__main__`; NotApprovedError for what is not
+    on the lists.
+    """
+    name = job_class if type(job_class) is str and job_class in config.classes else approved_name(config, job_class)
+    if type(method) is not str:
+        message = f"method must be the name of a method as text, such as 'execute', not {type(method).__name__}"
+        raise InvalidJobError(message)
+    approve(config, name, method)
+    return name, method
+
+
 def approved_name(config: Config, job_class: object) -> str:
     """Return the approved name for a class object or a dotted name, without importing anything.
 
     A class is queued under its own dotted name, or under another approved name that leads to it in a module that is
     loaded already (a package that re-exports its classes).
-    Raises InvalidJobError for what is neither, or for a class of `__main__`; NotApprovedError for what is not listed.
+    Raises InvalidJobError for what is neither, or for a class of `__main__`.
     """
     if type(job_class) is str:
         name = job_class

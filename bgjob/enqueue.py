@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from bgjob import approval, clock, config, files, wake
 from bgjob import params as params_json
-from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError
+from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError, StoreError
 from bgjob.store import connection
-from bgjob.store.intake import NewJob, enqueue
+from bgjob.store.intake import available_at, enqueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import Config
     from bgjob.store.connection import Database
+    from bgjob.store.intake import NewJob
 
 LARGEST_PRIORITY = 2**63 - 1
 LONGEST_DELAY = dt.timedelta(days=36_525).total_seconds()  # a hundred years: more is a slip of units
@@ -44,7 +45,8 @@ def run_background_job(
     BgjobError, and then no row was written.
     """
     settings = _configs.current()
-    job = _checked(settings, job_class=job_class, method=method, params=params, priority=priority, delay=delay)
+    now = clock.now()
+    job = _checked(settings, now, clock.to_text(now), job_class, method, params, priority, delay)
     _intake.enqueue(settings, [job])
     return True
 
@@ -60,10 +62,15 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
         message = f"jobs must be a list (or another iterable) of jobs, not one {type(jobs).__name__}"
         raise InvalidJobError(message)
     settings = _configs.current()
+    now = clock.now()
+    written = clock.to_text(now)
     checked = []
     for index, job in enumerate(jobs):
         try:
-            checked.append(_checked(settings, **_arguments(job)))
+            if type(job) is tuple and 1 <= len(job) <= len(_NAMES):
+                checked.append(_checked(settings, now, written, *job))
+            else:
+                checked.append(_checked(settings, now, written, **_arguments(job)))
         except BgjobError as error:
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
@@ -77,37 +84,39 @@ _NAMES = ("job_class", "method", "params", "priority", "delay")
 
 def _arguments(job: object) -> dict[str, Any]:
     if isinstance(job, (tuple, list)) and 1 <= len(job) <= len(_NAMES):
-        given = dict(zip(_NAMES, job, strict=False))
-    elif isinstance(job, (str, type)):
-        given = {"job_class": job}
-    elif isinstance(job, Mapping) and "job_class" in job and all(name in _NAMES for name in job):
-        given = dict(job)
-    else:
-        message = (
-            "a job must be a mapping with job_class and any of method, params, priority, delay, or a tuple of these "
-            f"in order; this is {type(job).__name__}"
-        )
-        if isinstance(job, Mapping):
-            message += f" with the keys {', '.join(ascii(key)[:40] for key in list(job)[:10])}"
-        raise InvalidJobError(message)
-    return {"method": "execute", "params": None, "priority": 0, "delay": 0, **given}
-
-
-def _checked(
-    settings: Config, *, job_class: object, method: object, params: object, priority: object, delay: object
-) -> NewJob:
-    name = approval.approved_name(settings, job_class)
-    if type(method) is not str:
-        message = f"method must be the name of a method as text, such as 'execute', not {type(method).__name__}"
-        raise InvalidJobError(message)
-    approval.approve(settings, name, method)
-    return NewJob(
-        name,
-        method,
-        params_json.encode(params, limit=settings.max_params_size),
-        _checked_priority(priority),
-        _checked_delay(delay),
+        return dict(zip(_NAMES, job, strict=False))
+    if isinstance(job, (str, type)):
+        return {"job_class": job}
+    if isinstance(job, Mapping) and "job_class" in job and all(name in _NAMES for name in job):
+        return dict(job)
+    message = (
+        "a job must be a mapping with job_class and any of method, params, priority, delay, or a tuple of these in "
+        f"order; this is {type(job).__name__}"
     )
+    if isinstance(job, Mapping):
+        message += f" with the keys {', '.join(ascii(key)[:40] for key in list(job)[:10])}"
+    raise InvalidJobError(message)
+
+
+def _checked(  # noqa: PLR0917  # a job has five parts
+    settings: Config,
+    now: dt.datetime,
+    written: str,
+    job_class: object,
+    method: object = "execute",
+    params: object = None,
+    priority: object = 0,
+    delay: object = 0,
+) -> NewJob:
+    name, method = approval.approved(settings, job_class, method)
+    return {
+        "job_class": name,
+        "method": method,
+        "params": params_json.encode(params, limit=settings.max_params_size),
+        "priority": _checked_priority(priority),
+        "available_at": available_at(_checked_delay(delay), now),
+        "created_at": written,
+    }
 
 
 def _checked_priority(priority: object) -> int:
@@ -189,6 +198,7 @@ class _Intake:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._is_writing = False
         self._database: Database | None = None
         self._key: tuple[str, str] | None = None
         self._pid = os.getpid()
@@ -201,17 +211,29 @@ class _Intake:
             message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
             raise DatabaseBusyError(message)
         try:
+            path = self._write(settings, jobs)
+        finally:
+            self._lock.release()
+        wake.ping(path)
+
+    def _write(self, settings: Config, jobs: list[NewJob]) -> str:
+        if self._is_writing:
+            message = (
+                f"{settings.database}: this thread is queueing already (from a signal handler?); nothing was queued"
+            )
+            raise StoreError(message)
+        self._is_writing = True
+        try:
             database = self._current(settings)
-            enqueue(database, jobs, clock.now())
-        except BgjobError:
-            raise
+            enqueue(database, jobs)
         except BaseException:
-            # Ctrl-C or the like may leave a transaction open, and with it all writers locked out.
+            # Ctrl-C or the like may leave a transaction open, and with it all writers locked out. A commit that could
+            # not be synced stands in the log until another one takes its place, or the log goes with its last user.
             self._close()
             raise
         finally:
-            self._lock.release()
-        wake.ping(database.path)
+            self._is_writing = False
+        return database.path
 
     def _current(self, settings: Config) -> Database:
         key = settings.database, settings.durability
@@ -235,13 +257,15 @@ class _Intake:
 
     def _before_fork(self) -> None:
         self._lock.acquire()
-        self._close()
+        if not self._is_writing:  # else a signal handler forks in the middle of it: then the child lets it be
+            self._close()
 
     def _in_parent(self) -> None:
         self._lock.release()
 
     def _in_child(self) -> None:
         self._lock = threading.RLock()
+        self._is_writing = False
         self._pid = os.getpid()
         if self._database is not None:
             # A server that forks in C never told us before. Closing this connection, even at exit, would tear the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 
 from bgjob.errors import InvalidParamsError
 
@@ -26,16 +27,20 @@ def encode(params: object, *, limit: int) -> str | None:
     """
     if params is None:
         return None
-    if type(params) not in (dict, list, tuple):
+    if type(params) not in _CONTAINERS:
         message = (
             f"params must be a dict (keyword arguments), a list or tuple (positional ones) or None, "
             f"not {_kind(params)}{_hint(params)}"
         )
         raise InvalidParamsError(message)
     try:
-        _check(params, "params", 1, _Budget(limit))
+        _check(params, 1, limit)
         text = _encoder.encode(params)
-        size = len(text.encode())
+        size = len(text) if text.isascii() else len(text.encode())
+    except _Refused as refused:
+        raise InvalidParamsError(f"params{refused.place()}{refused.what}") from None
+    except _TooLarge:
+        raise _too_large(limit, "are too large") from None
     except UnicodeEncodeError:
         message = "params contain text with a lone surrogate, which can't be written as UTF-8; mend or drop that text"
         raise InvalidParamsError(message) from None
@@ -49,62 +54,66 @@ def encode(params: object, *, limit: int) -> str | None:
     return text
 
 
-class _Budget:
-    """How many bytes of JSON may still come, counted low.
+class _Refused(Exception):  # noqa: N818  # no error that anybody sees
+    """A value within the params that would not come back as it is; its place is gathered on the way out."""
 
-    It makes a small structure that holds itself, or one long text, many times over (2 to the power of 60) end at once.
+    def __init__(self, what: str, *keys: object) -> None:
+        self.what = what
+        self.keys = list(keys)
+
+    def place(self) -> str:
+        return "".join(f"[{_shown(key)}]" for key in self.keys[: -_DEEPEST_NAMED - 1 : -1])
+
+
+class _TooLarge(Exception):  # noqa: N818  # as above
+    pass
+
+
+def _check(values: Any, depth: int, left: int) -> int:  # noqa: ANN401, C901, PLR0912  # that is the question; one loop is fastest
+    """Refuse the first value in a dict, list or tuple that would not come back as it is.
+
+    `left` is how many bytes of JSON may still come, counted low; what then is left is returned. It makes a small
+    structure that holds itself, or one long text, many times over (2 to the power of 60) end at once.
     """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._left = limit
-
-    def spend(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise _too_large(self._limit, "are too large")
-
-
-def _check(value: Any, where: str, depth: int, budget: _Budget) -> None:  # noqa: ANN401  # that is the question
-    """Refuse the first value that would not come back as it is."""
-    kind = type(value)
-    budget.spend(len(value) + 2 if kind is str else 1)
-    if kind is str or value is None or kind is bool:
-        return
-    if kind is int:
-        if value.bit_length() > _PLAIN_INT_BITS:
-            budget.spend(value.bit_length() // 4)
-        if not -LARGEST_INT <= value <= LARGEST_INT:
-            message = f"{where} is a whole number of more than 4,300 digits; hand it over as text"
-            raise InvalidParamsError(message)
-    elif kind is float:
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124  # NaN is what differs from itself
-            message = f"{where} is {value}, which JSON can't hold; hand over None or a text instead"
-            raise InvalidParamsError(message)
-    elif kind in (dict, list, tuple):
-        _check_items(value, where, depth, budget)
-    else:
-        message = (
-            f"{where} is {_kind(value)}, which JSON can't hold; allowed are dict, list, tuple, str, int, float, bool "
-            f"and None{_hint(value)}"
-        )
-        raise InvalidParamsError(message)
-
-
-def _check_items(value: Any, where: str, depth: int, budget: _Budget) -> None:  # noqa: ANN401  # a dict or a list
     if depth > DEEPEST:
         message = f"params are nested more than {DEEPEST} deep (or contain themselves); hand over something flatter"
         raise InvalidParamsError(message)
-    is_dict = type(value) is dict
-    for key, item in list(value.items()) if is_dict else enumerate(value):
+    is_dict = type(values) is dict
+    for key, value in values.items() if is_dict else enumerate(values):
         if is_dict:
             if type(key) is not str:
-                message = f"{where} has the key {_shown(key)} of type {_kind(key)}; JSON keys are text: use str keys"
-                raise InvalidParamsError(message)
-            budget.spend(len(key) + 3)
-        _check(item, f"{where}[{_shown(key)}]" if depth < _DEEPEST_NAMED else where, depth + 1, budget)
+                raise _Refused(f" has the key {_shown(key)} of type {_kind(key)}; JSON keys are text: use str keys")
+            left -= len(key) + 3
+        kind = type(value)
+        if kind is str:
+            left -= len(value) + 2
+        elif kind is int:
+            left -= value.bit_length() // 4 or 1
+        else:
+            left -= 1
+        if left < 0:
+            raise _TooLarge
+        if kind in _CONTAINERS:
+            try:
+                left = _check(value, depth + 1, left)
+            except _Refused as refused:
+                refused.keys.append(key)
+                raise
+        elif kind not in _PLAIN:
+            raise _Refused(
+                f" is {_kind(value)}, which JSON can't hold; allowed are dict, list, tuple, str, int, float, bool and "
+                f"None{_hint(value)}",
+                key,
+            )
+        elif kind is float and not isfinite(value):
+            raise _Refused(f" is {value}, which JSON can't hold; hand over None or a text instead", key)
+        elif kind is int and not -LARGEST_INT <= value <= LARGEST_INT:
+            raise _Refused(" is a whole number of more than 4,300 digits; hand it over as text", key)
+    return left
 
 
+_CONTAINERS = frozenset({dict, list, tuple})
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _DEEPEST_NAMED = 6
 _PLAIN_INT_BITS = 64
 

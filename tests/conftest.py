@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from bgjob import clock
+from bgjob.store.intake import available_at
+
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bgjob.store.intake import NewJob
 
 Seen = TypeVar("Seen")
 
@@ -31,6 +37,18 @@ def wait_until(event: Callable[[], Seen], *, limit: float = 30.0) -> Seen:
         assert time.monotonic() < deadline, f"waited {limit:g} s in vain"
         time.sleep(0.005)
     return seen
+
+
+def new_job(now: dt.datetime, *, params: str | None = None, priority: int = 0, delay: float = 0.0) -> NewJob:
+    """Return what the store is given for a job of app.jobs.Job that is queued at `now`."""
+    return {
+        "job_class": "app.jobs.Job",
+        "method": "execute",
+        "params": params,
+        "priority": priority,
+        "available_at": available_at(delay, now),
+        "created_at": clock.to_text(now),
+    }
 
 
 # Whoever starts the tests in the background may have SIGINT ignored, and each child would inherit that.

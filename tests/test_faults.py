@@ -19,11 +19,10 @@ from bgjob.errors import StoreError
 from bgjob.job import Job, Raised, Succeeded
 from bgjob.store import connection, intake
 from bgjob.store.connection import Database
-from bgjob.store.intake import NewJob
 from bgjob.store.jobs import JobStore, Owner
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
-from tests.disk import PAGE
+from tests.conftest import new_job
 from tests.test_store_connection import file_system
 from tests.warm import GATE, INJECTED, Ended, Warm, in_memory, only_files_of, warm_process
 
@@ -288,13 +287,14 @@ def test_a_tick_on_a_database_with_a_damaged_page_ends_by_itself_and_says_what_i
         run_background_job("app.jobs.Job", "execute", [name])
     enqueue._intake._close()
     whole = project.database.read_bytes()
+    page_size = int.from_bytes(whole[16:18])
     dice = random.Random(4)  # noqa: S311  # the same garbage in each run
     codes = []
 
-    for page in range(0, len(whole), PAGE):
+    for page in range(0, len(whole), page_size):
         shutil.rmtree(project.database.parent)
         project.database.parent.mkdir()
-        project.database.write_bytes(whole[:page] + dice.randbytes(PAGE) + whole[page + PAGE :])
+        project.database.write_bytes(whole[:page] + dice.randbytes(page_size) + whole[page + page_size :])
         ended = warm.tick(project.folder)
         check_end(ended, f"byte {page}")
         codes.append(ended.code)
@@ -337,7 +337,7 @@ def within(act: Callable[[JobStore], object]) -> Callable[[Database], object]:
 
 
 ACTS: dict[str, Callable[[Database], object]] = {
-    "enqueue": lambda database: intake.enqueue(database, [NewJob("app.jobs.Job", "execute", None, 0, 0)] * 3, NOW),
+    "enqueue": lambda database: intake.enqueue(database, [new_job(NOW)] * 3),
     "claim": within(lambda jobs: jobs.claim(OWNER, NOW)),
     "claim_one": within(lambda jobs: jobs.claim_one(2, OWNER, NOW)),
     "must_promote": lambda database: JobStore(database).must_promote(NOW),
@@ -416,7 +416,7 @@ def prepared(tmp_path: Path) -> Path:
     database = Database(str(path))
     RunnerStore(database).start(NOW, process="1 0 -", lingers=False)
     delays = (0, 0, 0, 0.001, 3600, 0)
-    intake.enqueue(database, [NewJob("app.jobs.Job", "execute", None, 0, delay) for delay in delays], NOW)
+    intake.enqueue(database, [new_job(NOW, delay=delay) for delay in delays])
     with database.transaction() as connection:
         connection.execute(
             "UPDATE custom_jobs SET status = 'processing', runner = 1, worker = '1 1 -', started_at = created_at "
@@ -494,7 +494,7 @@ def test_when_a_statement_fails_while_the_database_is_made_the_error_is_ours_and
             Database(path).close()
         database = Database(path)
         assert database.fetch("PRAGMA journal_mode") == [("wal",)], (number, code)
-        intake.enqueue(database, [NewJob("app.jobs.Job", "execute", None, 0, 0)], NOW)
+        intake.enqueue(database, [new_job(NOW)])
         database.close()
         content_of(path)
         if not failing[-1].has_failed:

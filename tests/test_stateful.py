@@ -32,8 +32,7 @@ from bgjob import clock
 from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, TRANSITIONS
 from bgjob.store import intake
 from bgjob.store.connection import Database
-from bgjob.store.intake import NewJob
-from tests.conftest import Project, wait_until
+from tests.conftest import Project, new_job, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -178,8 +177,8 @@ class Queue(RuleBasedStateMachine):
         self.queued += len(kinds)
         database = Database(str(self.project.database), durability="full")
         try:
-            jobs = [NewJob("app.jobs.Job", "execute", text, priority, delay) for text in params]
-            intake.enqueue(database, jobs, now)
+            jobs = [new_job(now, params=text, priority=priority, delay=delay) for text in params]
+            intake.enqueue(database, jobs)
         finally:
             database.close()
         for text, kind in zip(params, kinds, strict=True):

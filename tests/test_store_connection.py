@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import enqueue, run_background_job
+from bgjob import enqueue, run_background_job, run_background_jobs
 from bgjob.errors import BgjobError, DatabaseBusyError, ForeignDatabaseError, StoreError
 from bgjob.store import connection, trouble
 from bgjob.store.connection import Database
@@ -297,32 +297,56 @@ def test_a_transaction_is_whole_or_nothing(project: Project) -> None:
     assert project.jobs() == []
 
 
+@pytest.fixture
+def interrupted(project: Project) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Let a signal handler run what is handed over, in the middle of queueing: between BEGIN and COMMIT."""
+    assert run_background_job(JOB, params=["first"])
+    database = enqueue._intake._database
+    assert database is not None
+    handlers: list[Callable[[], object]] = []
+
+    def traced(statement: str) -> None:
+        if "INSERT" in statement and handlers:
+            signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: handlers.pop()())
+    database.connection.set_trace_callback(traced)
+    try:
+        yield handlers.append
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not handlers
+    assert project.jobs("params") == [('["first"]',), ('["outer"]',), ('["outer"]',)]
+
+
 def test_queueing_from_a_signal_handler_in_the_middle_of_queueing_is_refused(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    interrupted: Callable[[Callable[[], object]], None],
 ) -> None:
-    from bgjob.store import intake
-
     refused: list[BgjobError] = []
-    row = intake._row
 
-    def interrupted(*arguments: object) -> object:
-        signal.raise_signal(signal.SIGUSR1)
-        return row(*arguments)  # type: ignore[arg-type]
-
-    def handler(*_: object) -> None:
-        with pytest.raises(StoreError, match="a transaction is open already") as refusal:
+    def handler() -> None:
+        with pytest.raises(StoreError, match="this thread is queueing already") as refusal:
             run_background_job(JOB, params=["inner"])
         refused.append(refusal.value)
 
-    before = signal.signal(signal.SIGUSR1, handler)
-    monkeypatch.setattr(intake, "_row", interrupted)
-    try:
-        assert run_background_job(JOB, params=["outer"])
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    interrupted(handler)
 
+    assert run_background_jobs([(JOB, "execute", ["outer"])] * 2)
     assert len(refused) == 1
-    assert project.jobs("params") == [('["outer"]',)]
+
+
+def test_a_fork_by_a_signal_handler_in_the_middle_of_queueing_leaves_the_queueing_alone(
+    interrupted: Callable[[Callable[[], object]], None],
+) -> None:
+    def handler() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    interrupted(handler)
+
+    assert run_background_jobs([(JOB, "execute", ["outer"])] * 2)
 
 
 @pytest.mark.parametrize(
@@ -498,7 +522,6 @@ def test_a_database_that_may_not_grow_is_told_as_full_and_keeps_no_half_of_a_cal
         enqueue.run_background_jobs([(JOB, "execute", ["x" * 10_000])] * 20)
 
     assert project.jobs() == [(1, "pending")]
-    database.connection.execute("PRAGMA max_page_count = 1000000")
     assert run_background_job(JOB)
 
 

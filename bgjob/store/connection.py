@@ -47,7 +47,7 @@ class Database:
             raise StoreError(message)
         self.path = os.path.realpath(path)
         self._durability = durability
-        self._log: tuple[int, int] | None = None
+        self._log_index: tuple[int, int] | None = None
         with self.errors_explained():
             self.connection = self._open(read_only=read_only)
             try:
@@ -88,7 +88,7 @@ class Database:
             self.connection.execute("PRAGMA synchronous = NORMAL")
         # The WAL shrinks again after a long reader let it grow.
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
-        self._log = files.at(f"{self.path}-wal") if journal_mode == "wal" else None
+        self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
@@ -103,9 +103,11 @@ class Database:
         """Return whether the write-ahead log was deleted under us; what we would write to it would be lost.
 
         A program that opens and closes the database's file by itself (a backup within a job) drops SQLite's locks of
-        its whole process (https://sqlite.org/howtocorrupt.html, 2.2), and then whoever closes last tidies up.
+        its whole process (https://sqlite.org/howtocorrupt.html, 2.2), and then whoever closes last tidies up: first the
+        -shm, then the -wal. We look at the former, for ext4 notes who looked at the time of a file (Linux 6.13,
+        multigrain timestamps), and the next sync of the -wal would take half as long again.
         """
-        return self._log is not None and files.at(f"{self.path}-wal") != self._log
+        return self._log_index is not None and files.at(f"{self.path}-shm") != self._log_index
 
     def keep_log(self) -> None:
         """Keep anybody from deleting the write-ahead log for as long as this process lives (Linux).
@@ -114,7 +116,7 @@ class Database:
         would lock for itself; a job that drops SQLite's locks does not drop this one. Not where there is no log:
         there it would hold up every commit. The descriptor is never closed: that would drop SQLite's locks in turn.
         """
-        if self._log is None or not hasattr(fcntl, "F_OFD_SETLK"):
+        if self._log_index is None or not hasattr(fcntl, "F_OFD_SETLK"):
             return
         keeper = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, 1, 0)
@@ -137,16 +139,28 @@ class Database:
 
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
-        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+        self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
 
-    def _patiently(self, act: Callable[[], Result]) -> Result:
-        started = clock.monotonic()
+    def write(self, statement: str, values: Mapping[str, object]) -> None:
+        """Run one statement that writes, as a transaction of its own: committed when this returns.
+
+        Raises DatabaseBusyError after 30 s of waiting for other writers, StoreError when it can't be written.
+        """
+        try:
+            self._patiently(self.connection.execute, statement, values)
+        except BaseException as error:
+            self.undo(error)
+            raise
+
+    def _patiently(self, act: Callable[..., Result], *arguments: object) -> Result:
+        started = None
         while True:
             try:
-                return act()
+                return act(*arguments)
             except sqlite3.OperationalError as error:
                 if not trouble.is_busy(error):
                     raise
+            started = started or clock.monotonic()
             waited = clock.monotonic() - started
             self._lose_patience(waited)
             # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
@@ -195,13 +209,19 @@ class Database:
 
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
-        self._patiently(lambda: self.connection.execute("COMMIT"))
+        self._patiently(self.connection.execute, "COMMIT")
 
     def rollback(self) -> None:
         """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
+
+    def undo(self, error: BaseException) -> None:
+        """Roll back after `error`, and raise it as ours if it is SQLite's or the system's."""
+        self.rollback()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise trouble.explained(error, self.path) from error
 
     @contextlib.contextmanager
     def errors_explained(self) -> Iterator[None]:
@@ -260,32 +280,24 @@ class Transaction:
     def __enter__(self) -> sqlite3.Connection:
         """Begin; raises DatabaseBusyError after the patience for other writers is used up."""
         database = self._database
-        if database.connection.in_transaction:
-            message = f"{database.path}: a transaction is open already on this connection (from a signal handler?)"
-            raise StoreError(message)
         try:
             database.begin()
         except BaseException as error:
             # Ctrl-C often comes while we wait, and is raised when the wait is over.
-            self._undo(error)
+            database.undo(error)
             raise
         return database.connection
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Commit, or roll back what raised."""
         if error is not None:
-            self._undo(error)
+            self._database.undo(error)
             return
         try:
             self._database.commit()
         except BaseException as failure:
-            self._undo(failure)
+            self._database.undo(failure)
             raise
-
-    def _undo(self, error: BaseException) -> None:
-        self._database.rollback()
-        if isinstance(error, (sqlite3.Error, OSError)):
-            raise trouble.explained(error, self._database.path) from error
 
 
 _MOST_DESCRIPTORS = 256

@@ -77,6 +77,8 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
 def create(database: Database) -> None:
     """Make what is missing, in one transaction; any number of processes may do so at once."""
     fresh = database.connection.execute("PRAGMA page_count").fetchone()[0] == 0
+    # A commit writes at least a row, an index entry and the highest id, on a page each: half the page, half to write.
+    database.connection.execute("PRAGMA page_size = 2048")
     wal = database.switch_to_wal()
     try:
         _migrate(database)
