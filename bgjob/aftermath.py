@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import signal
 
@@ -52,7 +51,7 @@ class Aftermath:
             # Our own timer, whose handler the job had taken away.
             outcome = TimedOut(f"the job's timeout ended its worker after {duration:.1f} s{told}")
         else:
-            outcome = Crashed(f"the worker {_death(code)} in the middle of the job{told}")
+            outcome = Crashed(f"the worker {process.death(code)} in the middle of the job{told}")
         self._settle(store, job, outcome, output=output, duration=duration)
 
     def _is_over_time(self, job: Job, duration: float) -> bool:
@@ -96,12 +95,4 @@ def _obstacle(child: Child, code: int) -> str:
         return "it left files closed that it had not opened"
     if child.killed_after is not None:
         return f"the worker was stuck and was killed {child.killed_after:.1f} s after the job began"
-    return f"the worker {_death(code)}"
-
-
-def _death(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name} (signal {-code})"
-        return f"was killed by signal {-code}"
-    return f"ended itself with exit code {code}"
+    return f"the worker {process.death(code)}"

@@ -162,14 +162,14 @@ class Crew:
         """Yield each worker that has ended, with its exit code (negative: the signal); then let go of it."""
         for child in self:
             # Not waited for yet: until then its number, and that of its process group, is nobody else's.
-            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
+            code = process.exit_code(child.pid)
+            if code is None:
                 continue
             del self._children[child.pid]
             for verb, count in child.slot.counts().items():
                 self.counts[verb] += count
             try:
-                yield child, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+                yield child, code
             finally:
                 os.waitpid(child.pid, 0)
                 child.close()

@@ -26,6 +26,23 @@ def is_alive(who: str) -> bool:
     return fields is not None and fields[19] == who.split()[1] and _runs(fields)
 
 
+def exit_code(child: int) -> int | None:
+    """Return how a child of ours ended (negative: the signal), or None if it runs; it must still be waited for."""
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def death(code: int) -> str:
+    """Return in words how a process ended, given its exit code (negative: the signal)."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name} (signal {-code})"
+        return f"was killed by signal {-code}"
+    return f"ended itself with exit code {code}"
+
+
 def end_group(who: str, *, wait: float) -> bool:
     """Kill the process group led by the worker `who` (an identity); return whether all of it is gone by `wait` s.
 

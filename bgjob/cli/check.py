@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from bgjob import execution
+from bgjob.cli.imports import BOOT, find_all
 from bgjob.console import write_line
 from bgjob.runner import CONFIG_WRONG, FINE
 
@@ -14,24 +12,16 @@ if TYPE_CHECKING:
 
 
 def check(config: Config) -> int:
-    """Import every approved class as a worker would and say what can't be found; return the exit code."""
+    """Import every approved class as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
         _say(f"warning: {warning}")
-    execution.open_the_way(config.root)
-    try:
-        execution.import_boot(config)
-    except BaseException as error:  # noqa: BLE001  # the edge of user code
-        _say(f"boot: {config.boot} can't be imported: {execution.described(error).error}")
+    findings = find_all(config)
+    boot = findings.pop(BOOT)
+    if boot.problem:
+        _say(f"boot: {config.boot}{boot.problem}")
         return CONFIG_WRONG
-    found: dict[str, set[str]] = {}
-    problems = []
-    for name in config.classes:
-        try:
-            found[name] = _methods_of(execution.find_class(name), config.classes[name].methods)
-        except execution.NotRunnableError as error:
-            problems.append(f"{name}: {error}")
-        except BaseException as error:  # noqa: BLE001  # the edge of user code
-            problems.append(f"{name} can't be imported: {execution.described(error).error}")
+    problems = [f"{name}{finding.problem}" for name, finding in findings.items() if finding.problem]
+    found = {name: set(finding.methods) for name, finding in findings.items() if not finding.problem}
     problems += _not_found(config, found)
     for problem in problems:
         _say(problem)
@@ -41,15 +31,6 @@ def check(config: Config) -> int:
     count = len(config.classes)
     _say(f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods")
     return FINE
-
-
-def _methods_of(job_class: type, methods: frozenset[str]) -> set[str]:
-    found = set()
-    for method in methods:
-        with contextlib.suppress(execution.NotRunnableError):
-            execution.check_method(job_class, method)
-            found.add(method)
-    return found
 
 
 def _not_found(config: Config, found: dict[str, set[str]]) -> list[str]:
