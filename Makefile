@@ -5,10 +5,11 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test quick torture check format-check lint types floors format clean
+.PHONY: help demo dev test quick torture bench check format-check lint types floors format clean
 
 PY    := .venv/bin/python
 READY := .venv/.ready
+BENCH := .venv-bench/.ready
 UV    := $(shell command -v uv 2>/dev/null)
 ARGS  ?=
 
@@ -30,6 +31,9 @@ quick: $(READY) ## the tests without the slow ones
 torture: $(READY) ## kill -9 at random instants, thousands of times, and count what was lost (ARGS="--rounds 200")
 	$(PY) -m tests.torture $(or $(ARGS),--rounds 2000)
 
+bench: $(BENCH) ## benchmarks: bgjob beside other queues (ARGS="--quick", ARGS="drain queue", ARGS="--help")
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
 check: format-check lint types floors test ## all that CI runs: format, lint, types, import floors, tests
 
 format-check: $(READY) ## is everything formatted?
@@ -49,7 +53,7 @@ format: $(READY) ## format everything and mend what the linter can mend
 	$(PY) -m ruff format .
 
 clean: ## remove the environment and all caches; storage/ stays
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made anew only where there is none; installed into again whenever pyproject.toml has changed.
@@ -72,3 +76,16 @@ else
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 endif
 	@touch $@
+
+# The other queues have an environment of their own, with the Python of .venv; one that can't be installed is left out.
+$(BENCH): $(READY) benchmarks/requirements.txt
+	@echo "Installing other job queues into .venv-bench ..."
+	@[ -x .venv-bench/bin/python ] || { rm -rf .venv-bench && $(PY) -m venv $(if $(UV),--without-pip) .venv-bench; }
+	@$(BENCH_PIP) --editable .
+	@grep -v '^#' benchmarks/requirements.txt | while read -r packages; do \
+	  $(BENCH_PIP) $$packages || echo "$$packages can't be installed: make bench goes on without"; \
+	done
+	@touch $@
+
+BENCH_PIP = $(if $(UV),"$(UV)" pip install --quiet --python,) .venv-bench/bin/python \
+  $(if $(UV),,-m pip install --quiet --disable-pip-version-check)
