@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 
 from bgjob import clock, files
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MAIN = "background_jobs.log"
 ERRORS = "background_jobs_errors.log"
 _LONGEST_VALUE = 1_000
+_NAPS = (0.001, 0.01, 0.05)  # a line that is as short after these is not just being written by another process
 
 
 class LogFile:
@@ -34,6 +36,7 @@ class LogFile:
         self._files = files
         self._file: int | None = None
         self._identity = (0, 0)
+        self._end: int | None = None  # after our last line; where the file still ends there, nobody has written since
         self.trouble: str | None = None
 
     def write(self, text: str) -> None:
@@ -42,10 +45,39 @@ class LogFile:
             self._open_if_moved()
             assert self._file is not None  # noqa: S101  # for the type checker alone
             rest = text.encode("utf-8", "backslashreplace")
+            if self._is_cut_short(self._file):
+                rest = b"\n" + rest
+            self._end = None
             while rest:  # a short write happens only on a disk that is full
                 rest = rest[os.write(self._file, rest) :]
+            with contextlib.suppress(OSError):  # a terminal or a pipe has no position
+                self._end = os.lseek(self._file, 0, os.SEEK_CUR)
         except OSError as error:
             self.trouble = f"{self.path} can't be written ({error.strerror or error}); jobs go on without it"
+
+    def _is_cut_short(self, file: int) -> bool:
+        """Return whether the last line lacks its end: a full disk let only a part of it through."""
+        size = os.fstat(file).st_size
+        if size in (0, self._end) or self._byte_at(size - 1) in b"\n":
+            return False
+        for nap in _NAPS:
+            time.sleep(nap)
+            if os.fstat(file).st_size != size:
+                return False
+        return True
+
+    def _byte_at(self, place: int) -> bytes:
+        """Return one byte of the file, or nothing if it can't be read or has been moved."""
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return b""
+        try:
+            return os.pread(file, 1, place) if files.behind(file) == self._identity else b""
+        except OSError:
+            return b""
+        finally:
+            os.close(file)
 
     def _open_if_moved(self) -> None:
         try:

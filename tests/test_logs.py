@@ -244,6 +244,69 @@ def test_when_a_log_is_moved_away_no_line_is_lost_and_a_new_one_begins(tmp_path:
     assert_all_there(tmp_path, lines=20_000)
 
 
+CUT_SHORT = """
+import resource, sys
+from bgjob.logs import LogFile
+path, size, again = sys.argv[1:]
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+log = LogFile(path, max_size=1, files=1)
+log.write("a line\\n")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), hard))
+log.write("a line that finds no room\\n")
+assert log.trouble is not None
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+if again == "again":
+    log.write("the next line\\n")
+    log.write("one more\\n")
+"""
+
+
+def cut_short(path: Path, *, size: int, again: str = "no more") -> None:
+    """Write to a log from a process of its own until there is no room past `size`, and maybe once there is."""
+    command = [sys.executable, "-c", CUT_SHORT, str(path), str(size), again]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(CODE)})
+
+
+@pytest.mark.parametrize(
+    ("size", "lines"),
+    [
+        (7, ["a line", "the next line", "one more"]),
+        (8, ["a line", "a", "the next line", "one more"]),
+        (13, ["a line", "a line", "the next line", "one more"]),
+        (32, ["a line", "a line that finds no room", "the next line", "one more"]),
+    ],
+)
+def test_a_line_that_a_full_disk_cut_short_stays_a_line_of_its_own(tmp_path: Path, size: int, lines: list[str]) -> None:
+    cut_short(tmp_path / "same", size=size, again="again")
+    cut_short(tmp_path / "other", size=size)
+    other = LogFile(str(tmp_path / "other"), max_size=1, files=1)
+    other.write("the next line\n")
+    other.write("one more\n")
+
+    assert (tmp_path / "same").read_text() == (tmp_path / "other").read_text() == "".join(f"{line}\n" for line in lines)
+
+
+def test_a_writer_sees_that_the_line_of_another_one_was_cut_short(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "log"), max_size=1, files=1)
+    log.write("first\n")
+    cut_short(tmp_path / "log", size=15)
+
+    log.write("last\n")
+
+    assert (tmp_path / "log").read_text() == "first\na line\na \nlast\n"
+
+
+def test_a_log_that_was_cut_short_and_moved_away_leaves_the_new_one_alone(tmp_path: Path) -> None:
+    cut_short(tmp_path / "log", size=8)
+    log = LogFile(str(tmp_path / "log"), max_size=1, files=2)
+
+    log.rotate_if_large()
+    log.write("first\n")
+
+    assert (tmp_path / "log").read_text() == "first\n"
+    assert (tmp_path / "log.1").read_text() == "a line\na"
+
+
 def test_a_log_that_is_moved_away_during_a_job_is_opened_anew(project: Project) -> None:
     run_background_job("app.jobs.Job")
     run_background_job("app.jobs.Job", "wait")
