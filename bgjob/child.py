@@ -71,11 +71,8 @@ def _die_with(runner_pid: int) -> None:
 
 
 @contextlib.contextmanager
-def memory_limited_to(size: int | None) -> Iterator[None]:
+def memory_limited_to(size: int) -> Iterator[None]:
     """Limit the address space of this process to `size` bytes while the block runs; children inherit the limit."""
-    if size is None:
-        yield
-        return
     before = resource.getrlimit(resource.RLIMIT_AS)
     most = size if before[1] == resource.RLIM_INFINITY else min(size, before[1])
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _pinned: tuple[Callable[[dt.tzinfo], dt.datetime], Callable[[int], float]] | None = None
+_last: tuple[dt.datetime | None, str] = None, ""
 
 
 def now() -> dt.datetime:
@@ -38,7 +39,12 @@ def pin() -> None:
 
 def to_text(instant: dt.datetime) -> str:
     """Return the database's text for an aware `instant` in UTC."""
-    return instant.isoformat(" ", "microseconds")[:26]
+    global _last  # noqa: PLW0603  # settling a job asks for the same one four times
+    last, text = _last
+    if instant is not last:
+        text = instant.isoformat(" ", "microseconds")[:26]
+        _last = instant, text
+    return text
 
 
 def from_text(text: str) -> dt.datetime:

@@ -163,7 +163,7 @@ LOOK = """
             AND available_at > :now ORDER BY available_at LIMIT 1) AS next_available_at
 """
 
-# One entry of the delayed index: the look before each claim that keeps the order exact. Only texts count as times:
+# One entry of the delayed index. Only texts count as times:
 # what is empty or a blob (x'' sorts after every text) was written past the CHECKs, and would be due but never ready.
 DELAYED_HEAD = """
     SELECT available_at FROM custom_jobs
@@ -203,7 +203,8 @@ PROMOTE = """
 """
 
 # Only the newest runner claims: an older one, whose lock file someone deleted, finds nothing and retires. The limit
-# on workers is checked here, in the claim's own transaction, because jobs of a retired runner keep their slots.
+# on workers is checked here, in the claim's own transaction, because jobs of a retired runner keep their slots. So is
+# the head of the delayed ones: one that has fallen due could be better than the best ready one.
 CLAIM = """
     UPDATE custom_jobs
     SET status = 'processing', runner = :runner, worker = :worker, started_at = :now, finished_at = NULL,
@@ -213,6 +214,9 @@ CLAIM = """
                 ORDER BY priority DESC, available_at, id LIMIT 1)
         AND :runner = (SELECT max(id) FROM runners)
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
+        AND NOT EXISTS (SELECT 1 FROM custom_jobs
+                        WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                            AND available_at > :since AND available_at <= :now)
     RETURNING id, job_class, method, params, priority,
         max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
 """

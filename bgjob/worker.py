@@ -6,7 +6,6 @@ transaction, so a processing row is a started job and a kill leaves at most one 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -24,11 +23,12 @@ from bgjob.store.jobs import JobStore, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime as dt
     from typing import NoReturn
 
-    from bgjob.config import Config
+    from bgjob.config import ClassRules, Config
     from bgjob.console import Console
-    from bgjob.job import Job
+    from bgjob.job import Job, Outcome, Raised
     from bgjob.logs import Logs
     from bgjob.output import Capture
 
@@ -157,15 +157,15 @@ class Worker:
         if store.must_promote(now):
             store.promote(now)
         with store.transaction():
-            return self._claim(store)
+            return self._claim(store, clock.now())
 
-    def _claim(self, store: JobStore) -> Job | None:
+    def _claim(self, store: JobStore, now: dt.datetime) -> Job | None:
         """Claim the next job; one that wants a fresh process is left to the next worker if this one isn't fresh."""
-        job = store.claim(self._owner, clock.now())
+        job = store.claim(self._owner, now)
         if job is not None and self._has_run:
             rules = self._config.classes.get(job.job_class)
             if rules is not None and rules.fresh:
-                store.release(job, clock.now())
+                store.release(job, now)
                 self._must_be_replaced = True
                 return None
         return job
@@ -177,13 +177,41 @@ class Worker:
         self._slot.begin(job.id, since, since + rules.timeout + self._config.timeout_grace if rules else 0.0)
         if self._capture:
             self._capture.empty()
-        with memory_limited_to(rules.max_memory if rules else None):
-            outcome = execution.execute(self._config, job)
-        if os.getpid() != self._pid:
-            os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
+        outcome = self._outcome(job, rules)
         duration = clock.monotonic() - since
         self._slot.settle(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
         output = self._flushed_output()
+        self._look_what_is_left(store, state, outcome, rules)
+        following, goes_on = None, False
+        with store.transaction():
+            now = clock.now()  # once the write lock is ours, so that workers start jobs in the order of these times
+            settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
+            if not last and not self._may_not_go_on():
+                following = self._claim(store, now)
+                goes_on = True
+        if settlement.held:
+            self._slot.count(settlement.verb)
+        tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+        if self._logs.take_trouble():
+            self._slot.note_mute_logs()
+        if not self._must_be_replaced:  # else the runner watches until this process is gone
+            self._slot.finish()
+        return self._next(store) if goes_on and following is None and not self._must_be_replaced else following
+
+    def _outcome(self, job: Job, rules: ClassRules | None) -> Succeeded | Raised | TimedOut:
+        if rules is None or rules.max_memory is None:
+            outcome = execution.execute(self._config, job)
+        else:
+            with memory_limited_to(rules.max_memory):
+                outcome = execution.execute(self._config, job)
+        if os.getpid() != self._pid:
+            os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
+        return outcome
+
+    def _look_what_is_left(
+        self, store: JobStore, state: ProcessState, outcome: Outcome, rules: ClassRules | None
+    ) -> None:
+        """Look what the job has left of this process, and decide whether another job may run in it."""
         if not self._files.are_ours():
             # The job closed files that it had not opened; those of the database may be other files by now.
             self._slot.ending = FILES_CLOSED
@@ -194,27 +222,13 @@ class Worker:
         if state.has_changed() or isinstance(outcome, TimedOut) or (rules is not None and rules.fresh):
             self._must_be_replaced = True
         self._has_run = True
-        now = clock.now()
-        following, must_promote = None, False
-        with store.transaction():
-            settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
-            if not last and not self._may_not_go_on():
-                must_promote = store.must_promote(now)
-                following = None if must_promote else self._claim(store)
-        if settlement.held:
-            self._slot.count(settlement.verb)
-        tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
-        if self._logs.take_trouble():
-            self._slot.note_mute_logs()
-        if not self._must_be_replaced:  # else the runner watches until this process is gone
-            self._slot.finish()
-        return self._next(store) if must_promote else following
 
     def _flushed_output(self) -> str:
         for name in ("stdout", "stderr"):
-            # The job may have put anything in its place, or closed it.
-            with contextlib.suppress(BaseException):
+            try:  # noqa: SIM105  # contextlib.suppress would take a microsecond of each job
                 getattr(sys, name).flush()
+            except BaseException:  # noqa: BLE001, S110  # the job may have put anything in its place, or closed it
+                pass
         return self._capture.collect() if self._capture else ""
 
 

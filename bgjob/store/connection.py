@@ -86,7 +86,8 @@ class Database:
             self.connection.execute("PRAGMA synchronous = FULL")
         else:
             self.connection.execute("PRAGMA synchronous = NORMAL")
-        # The WAL shrinks again after a long reader let it grow.
+        # In bytes as by default, 4 MB, for our pages are half as large; after a long reader it shrinks again.
+        self.connection.execute("PRAGMA wal_autocheckpoint = 2000")
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
         self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None
 
@@ -204,8 +205,13 @@ class Database:
 
     def fetch(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT outside a transaction; StoreError where the database can't be read."""
-        with self.errors_explained():
-            return self._patiently(lambda: self.connection.execute(statement, values or {}).fetchall())
+        try:
+            return self._patiently(self._rows, statement, values or {})
+        except (sqlite3.Error, OSError) as error:
+            raise trouble.explained(error, self.path) from error
+
+    def _rows(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        return self.connection.execute(statement, values).fetchall()
 
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""

@@ -57,17 +57,25 @@ class JobStore:
         return self.database.transaction()
 
     def claim(self, owner: Owner, now: dt.datetime) -> Job | None:
-        """Take the next ready job; inside a transaction, after a look at `must_promote`.
+        """Take the next ready job; inside a transaction.
 
-        None if nothing is ready, if a newer runner has the queue, or if as many jobs are running as may.
+        None if nothing is ready, if a delayed job must be promoted first (see `must_promote`), if a newer runner has
+        the queue, or if as many jobs are running as may.
         """
-        return self._claimed(sql.CLAIM, {**owner._asdict(), "now": clock.to_text(now)})
+        since = ""
+        if self._floor is not None:
+            if self._has_come_down_to(self._floor):
+                return None
+            since = self._promoted_until
+        return self._claimed(sql.CLAIM, owner, now, {"since": since})
 
     def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
         """Take the pending job `job_id`, due or not; inside a transaction."""
-        return self._claimed(sql.CLAIM_ONE, {**owner._asdict(), "id": job_id, "now": clock.to_text(now)})
+        return self._claimed(sql.CLAIM_ONE, owner, now, {"id": job_id})
 
-    def _claimed(self, statement: str, values: dict[str, object]) -> Job | None:
+    def _claimed(self, statement: str, owner: Owner, now: dt.datetime, values: dict[str, object]) -> Job | None:
+        values["runner"], values["worker"], values["workers"] = owner
+        values["now"] = clock.to_text(now)
         # fetchall: a statement that is not read to its end would hold the transaction open.
         rows = self._execute(statement, values).fetchall()
         return Job(*rows[0]) if rows else None
@@ -87,8 +95,11 @@ class JobStore:
             return True
         if fetch(sql.DUE_SINCE, {"since": self._promoted_until, "now": text}):
             return True
-        ready = fetch(sql.READY_HEAD)
-        return not ready or _place(ready[0]) > self._floor
+        return self._has_come_down_to(self._floor)
+
+    def _has_come_down_to(self, floor: tuple[int, str, int]) -> bool:
+        ready = self.database.fetch(sql.READY_HEAD)
+        return not ready or _place(ready[0]) > floor
 
     def promote(self, now: dt.datetime) -> None:
         """Make the best of the delayed jobs that are due ready, in transactions of their own."""
