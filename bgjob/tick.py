@@ -5,6 +5,7 @@ Written for start-up cost alone: it imports next to nothing, and removing it wou
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the module `signal` costs a millisecond for its enums
 import os
 import sys
 
@@ -12,11 +13,14 @@ from bgjob import memo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import NoReturn
 
 
 def main(script: str) -> NoReturn:
     """Run one tick of the app whose `background_runner.py` is `script`, and exit."""
+    for number in (_signal.SIGINT, _signal.SIGTERM):
+        _signal.signal(number, _exit)  # until the runner listens: nothing has begun that would have to be ended
     _open_standard_streams()
     config_path = config_beside(script)
     # A person at a terminal is told that nothing is due, or who is at work; that takes the rest of the code.
@@ -26,6 +30,11 @@ def main(script: str) -> NoReturn:
     from bgjob.cli.run import main as run
 
     sys.exit(run(sys.argv[1:], config_path=config_path, script=script))
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    """End as a shell expects of a program that a signal has stopped, without the traceback of a KeyboardInterrupt."""
+    os._exit(128 + number)
 
 
 def _open_standard_streams() -> None:

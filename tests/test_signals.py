@@ -164,3 +164,50 @@ def ignore_everything() -> None:
     for number in (signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+# Seen by Python before anything else: at the chosen event (https://docs.python.org/3/library/audit_events.html) of its
+# own start, the process sends itself a signal.
+AT_AN_EVENT = """
+import os, sys
+
+def look(event, arguments):
+    global wanted
+    if wanted == f"{event} {arguments[0] if arguments else None}":
+        wanted = None
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+
+wanted = os.environ.get("EVENT")
+sys.addaudithook(look)
+"""
+EARLY = [
+    *(f"import {name}" for name in ("bgjob.cli.run", "bgjob.config", "yaml", "sqlite3", "filelock", "bgjob.runner")),
+    "import bgjob.cli.arguments",
+    "os.utime DATABASE.tick",
+    "open DATABASE.lock",
+    "open DATABASE.life",
+]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("event", EARLY)
+def test_a_tick_that_is_stopped_while_it_starts_ends_without_a_word(
+    project: Project, event: str, number: int, code: int
+) -> None:
+    run_background_job("app.jobs.Job")
+    (project.folder / "hook").mkdir()
+    (project.folder / "hook" / "sitecustomize.py").write_text(AT_AN_EVENT)
+    path = os.pathsep.join([str(project.folder / "hook"), project.environment()["PYTHONPATH"]])
+    environment = {
+        "PYTHONPATH": path,
+        "EVENT": event.replace("DATABASE", str(project.database)),
+        "SIGNAL": str(int(number)),
+    }
+
+    done = project.tick("--workers", "2", check=False, env=project.environment(**environment))
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert done.returncode == code
+    assert project.trace() == []
+    project.tick()
+    assert project.jobs() == [(1, "completed")]

@@ -20,7 +20,7 @@ exit codes:
   69       the database or the lock can't be used
   70       a bug in bgjob
   78       the config is wrong, or `boot` can't be imported; with --check also: a class or method can't be found
-  130/143  forced by a second SIGINT/SIGTERM
+  130/143  stopped by SIGINT/SIGTERM at its start, or forced by a second one
 
 On a terminal a tick tells what it does; anywhere else it is silent unless a person must act, so cron mails only that.
 """

@@ -51,7 +51,8 @@ class _Loop:
         for tick in self._ticks:
             tick.wait()
         forced = [tick.returncode for tick in self._ticks if tick.returncode > _SIGNALS]
-        return forced[-1] if forced else 0
+        # A first signal forces nothing: a tick that it met in its first moments had not begun anything.
+        return forced[-1] if forced and len(self._stopped_by) > 1 else 0
 
     def _start_tick(self) -> None:
         # A group of its own: Ctrl-C on a terminal reaches us alone, and we pass it on once.
