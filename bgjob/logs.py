@@ -42,27 +42,26 @@ class LogFile:
     def write(self, text: str) -> None:
         """Append `text` in one write. Trouble is remembered in `trouble`, never raised: a log must not stop a job."""
         try:
-            self._open_if_moved()
+            size = self._open_if_moved()
             assert self._file is not None  # noqa: S101  # for the type checker alone
-            rest = text.encode("utf-8", "backslashreplace")
-            if self._is_cut_short(self._file):
-                rest = b"\n" + rest
+            line = text.encode("utf-8", "backslashreplace")
+            if size != self._end and self._is_cut_short(size):
+                line = b"\n" + line
             self._end = None
+            rest = line
             while rest:  # a short write happens only on a disk that is full
                 rest = rest[os.write(self._file, rest) :]
-            with contextlib.suppress(OSError):  # a terminal or a pipe has no position
-                self._end = os.lseek(self._file, 0, os.SEEK_CUR)
+            self._end = size + len(line)
         except OSError as error:
             self.trouble = f"{self.path} can't be written ({error.strerror or error}); jobs go on without it"
 
-    def _is_cut_short(self, file: int) -> bool:
+    def _is_cut_short(self, size: int) -> bool:
         """Return whether the last line lacks its end: a full disk let only a part of it through."""
-        size = os.fstat(file).st_size
-        if size in (0, self._end) or self._byte_at(size - 1) in b"\n":
+        if size == 0 or self._byte_at(size - 1) in b"\n":
             return False
         for nap in _NAPS:
             time.sleep(nap)
-            if os.fstat(file).st_size != size:
+            if os.stat(self.path).st_size != size:
                 return False
         return True
 
@@ -79,14 +78,15 @@ class LogFile:
         finally:
             os.close(file)
 
-    def _open_if_moved(self) -> None:
+    def _open_if_moved(self) -> int:
+        """Make sure that the file is open, and is still the one at its path; return its size."""
         try:
             stat = os.stat(self.path)
         except FileNotFoundError:
             stat = None
         if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
             if files.behind(self._file) == self._identity:
-                return
+                return stat.st_size
             self.forget()  # a job closed it, and the number may be another file's by now
         self.close()
         with contextlib.suppress(FileExistsError):
@@ -96,6 +96,7 @@ class LogFile:
         self._file = os.open(self.path, flags, 0o666)
         stat = os.fstat(self._file)
         self._identity = stat.st_dev, stat.st_ino
+        return stat.st_size
 
     def rotate_if_large(self) -> None:
         """Runner: move the file aside once it is past its size, and the older ones on by one."""
