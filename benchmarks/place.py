@@ -83,7 +83,12 @@ class Place:
         self.folder = folder
         # Bytecode files are used as on a server.
         kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
-        self.environment = {**kept, "BENCH_VARIANT": system.partition(":")[2], "PYTHONWARNINGS": "ignore"}
+        self.environment = {
+            **kept,
+            "BENCH_VARIANT": system.partition(":")[2],
+            "PYTHONPATH": str(LAUNCH.parent.parent),  # this checkout, whichever is installed
+            "PYTHONWARNINGS": "ignore",
+        }
         self.operate("prepare")
 
     def operate(self, operation: str, *arguments: object) -> dict[str, Any]:
