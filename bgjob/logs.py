@@ -45,7 +45,7 @@ class LogFile:
             size = self._open_if_moved()
             assert self._file is not None  # noqa: S101  # for the type checker alone
             line = text.encode("utf-8", "backslashreplace")
-            if size != self._end and self._is_cut_short(size):
+            if size != self._end and self._is_cut_short(self._file, size):
                 line = b"\n" + line
             self._end = None
             rest = line
@@ -55,13 +55,13 @@ class LogFile:
         except OSError as error:
             self.trouble = f"{self.path} can't be written ({error.strerror or error}); jobs go on without it"
 
-    def _is_cut_short(self, size: int) -> bool:
+    def _is_cut_short(self, file: int, size: int) -> bool:
         """Return whether the last line lacks its end: a full disk let only a part of it through."""
         if size == 0 or self._byte_at(size - 1) in b"\n":
             return False
         for nap in _NAPS:
             time.sleep(nap)
-            if os.stat(self.path).st_size != size:
+            if os.fstat(file).st_size != size:
                 return False
         return True
 
