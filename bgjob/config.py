@@ -55,15 +55,11 @@ def read_config(path: str) -> Config:
     warnings: tuple[str, ...] = ()
     if mode & stat.S_IWOTH:
         warnings = (f"{path}: every user of this machine can write it, and so approve any class; chmod o-w it",)
-    return _config(content, path, warnings)
+    return parse_config(content, path, warnings=warnings)
 
 
-def parse_config(content: bytes, path: str) -> Config:
+def parse_config(content: bytes, path: str, *, warnings: tuple[str, ...] = ()) -> Config:
     """Return the config whose bytes were read from `path`; raises ConfigError with all that is wrong with them."""
-    return _config(content, path, warnings=())
-
-
-def _config(content: bytes, path: str, warnings: tuple[str, ...]) -> Config:
     path = os.path.abspath(path)
     root = os.path.dirname(os.path.dirname(path))
     problems = Problems(path)

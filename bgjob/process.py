@@ -14,13 +14,13 @@ from bgjob import clock
 
 def identity(pid: int) -> str:
     """Return `pid start boot` for a process; the last two are `0` and `-` where the system does not tell."""
-    return f"{pid} {_started(pid) or 0} {_boot()}"
+    return f"{pid} {_started(pid) or 0} {_boot_id()}"
 
 
 def is_alive(who: str) -> bool:
     """Return whether the very process `who` (an identity) still runs; False where the system does not tell."""
     pid = _pid_in(who)
-    if pid is None or who.split()[2] != _boot():
+    if pid is None or who.split()[2] != _boot_id():
         return False
     fields = _stat(pid)
     return fields is not None and fields[19] == who.split()[1] and _runs(fields)
@@ -52,8 +52,8 @@ def end_group(who: str, *, wait: float) -> bool:
     leader = _pid_in(who)
     if leader is None:
         return True
-    started, boot = who.split()[1:]
-    if boot != _boot() or (_started(leader) or started) not in (started, "0"):
+    started, boot_id = who.split()[1:]
+    if boot_id != _boot_id() or (_started(leader) or started) not in (started, "0"):
         return True
     with contextlib.suppress(OSError):
         os.kill(leader, signal.SIGKILL)  # it may have left its group
@@ -120,7 +120,7 @@ def _stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
             return boot.read().strip()

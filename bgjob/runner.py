@@ -69,7 +69,7 @@ class Runner:
         self._queue = QueueFile(config.database)
         self._number = 0
         self._only: int | None = None
-        self._ended = FINE
+        self._exit_code = FINE
         self._fruitless = 0
         self._told_of_logs = False
         self._has_mute_worker = False
@@ -103,7 +103,7 @@ class Runner:
             self._logs.tick(clock.now(), runner=self._number, counts=self._crew.counts, duration=duration)
         self._look_after_logs()
         self._console.summary(self._crew.counts, duration=duration)
-        return self._ended
+        return self._exit_code
 
     @property
     def failed(self) -> int:
@@ -145,10 +145,10 @@ class Runner:
         )
         self._queue.disconnect()
         self._here = worker
-        self._ended = _MEANINGS.get(worker.work(self._only), FINE)
+        self._exit_code = _EXIT_CODE_AFTER.get(worker.work(self._only), FINE)
         self._crew.counts |= worker.counts()
         if len(self._stopped_by) > 1:
-            self._ended = 128 + self._stopped_by[-1]
+            self._exit_code = 128 + self._stopped_by[-1]
 
     def _supervise(self) -> None:
         """Turn until nothing is left to do: reap, kill what is overdue, decide, sleep."""
@@ -160,16 +160,16 @@ class Runner:
             try:
                 for child, code in self._crew.reap():
                     self._take_leave(child, code)
-                if not (self._retired or self._stopped_by or self._ended != FINE):
+                if not (self._retired or self._stopped_by or self._exit_code != FINE):
                     look = self._decide()
             except StoreError as error:
                 if self._queue.is_gone:
                     continue
                 # What runs may end by itself; what can't be settled now is rescued by a later tick.
                 self._complain_once(str(error))
-                self._ended = STORE_UNUSABLE
+                self._exit_code = STORE_UNUSABLE
             self._crew.kill_overdue()
-            if self._stopped_by or self._ended != FINE:
+            if self._stopped_by or self._exit_code != FINE:
                 self._wind_up()
             if not self._crew and (look is None or self._is_over(look)):
                 return
@@ -187,7 +187,7 @@ class Runner:
             self._fruitless = 0
         elif self._fruitless >= _MOST_FRUITLESS + self._config.workers:
             self._complain("workers end without taking any of the due jobs; giving up for this tick")
-            self._ended = OUR_BUG
+            self._exit_code = OUR_BUG
             return None
         if due:
             self._linger_until = clock.monotonic() + self._config.linger
@@ -263,16 +263,16 @@ class Runner:
                 self._aftermath.release(store, job, reason="stopped", duration=duration)
             else:
                 self._aftermath.settle(store, job, child, code)
-        elif child.slot.ending in _MEANINGS:
-            self._ended = _MEANINGS[child.slot.ending]
+        elif child.slot.ending in _EXIT_CODE_AFTER:
+            self._exit_code = _EXIT_CODE_AFTER[child.slot.ending]
         elif child.killed_after is not None and not child.slot.current()[0]:
             self._complain(
                 f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
             )
-            self._ended = CONFIG_WRONG
+            self._exit_code = CONFIG_WRONG
         elif self._config.boot and code in _ENDED_BY_BOOT and child.slot.is_in_boot:
             self._complain(f"boot: {self._config.boot} ended its worker (code {code}), so no job was started")
-            self._ended = CONFIG_WRONG
+            self._exit_code = CONFIG_WRONG
         self._has_mute_worker = self._has_mute_worker or child.slot.has_mute_logs
         if self._retired:
             wake.ping(store.database.path)  # a slot is free for the runner that has the queue now
@@ -287,7 +287,7 @@ class Runner:
             self._wind_up_by = now + self._config.shutdown_grace
         if len(self._stopped_by) > 1:  # the second signal forces
             self._wind_up_by = min(self._wind_up_by, now)
-            self._ended = 128 + self._stopped_by[-1]
+            self._exit_code = 128 + self._stopped_by[-1]
         if now >= self._wind_up_by:
             for child in self._crew:
                 self._crew.kill(child)
@@ -397,7 +397,7 @@ class Runner:
 _ENDED_BY_BOOT = (*range(256), *(-number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGTERM)))
 
 # What the ending of a worker that held no job means for the run as a whole.
-_MEANINGS = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
+_EXIT_CODE_AFTER = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
 
 
 def _wake_up(_number: int, _frame: FrameType | None) -> None:

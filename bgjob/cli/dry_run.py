@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bgjob.job import Job
 
 
+_NO_RUNNER = 0  # runners are numbered from 1: every one is another than this
+
+
 class WrongTimeError(BgjobError):
     """The text after --at is no time, or could be read in more than one way."""
 
@@ -56,7 +59,7 @@ def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetim
             continue
         why = f"retry {job.retry_count}" if job.retry_count else "delayed"
         _say(f"  {_named(job)}: due in {ago(seconds)} ({why} until {(available_at or '')[:19]} UTC)")
-    for job in store.held_by_others(0):
+    for job in store.held_by_others(_NO_RUNNER):
         _say(f"  {_named(job)}: is being run")
 
 
