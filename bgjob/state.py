@@ -124,8 +124,9 @@ class OpenFiles:
 
     def __init__(self, descriptors: list[int]) -> None:
         """Note what is open under these numbers."""
-        self._files = [(descriptor, files.behind(descriptor)) for descriptor in descriptors]
+        self._descriptors = descriptors
+        self._files = [*map(files.behind, descriptors)]
 
     def are_ours(self) -> bool:
         """Return whether each number still stands for its file: a job may have closed all files that it found."""
-        return all(files.behind(descriptor) == file for descriptor, file in self._files)
+        return [*map(files.behind, self._descriptors)] == self._files
