@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def main(script: str) -> NoReturn:
     """Run one tick of the app whose `background_runner.py` is `script`, and exit."""
-    for number in (_signal.SIGINT, _signal.SIGTERM):
-        _signal.signal(number, _exit)  # until the runner listens: nothing has begun that would have to be ended
+    # Until the runner listens; nothing has begun that would have to be ended. SIGTERM kills without a word by itself.
+    _signal.signal(_signal.SIGINT, _exit)
     _open_standard_streams()
     config_path = config_beside(script)
     # A person at a terminal is told that nothing is due, or who is at work; that takes the rest of the code.
