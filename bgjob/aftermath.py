@@ -35,10 +35,26 @@ class Aftermath:
         self._logs = logs
         self._console = console
 
-    def settle(self, store: JobStore, job: Job, child: Child, code: int) -> None:
-        """Settle the job in the middle of which a worker of ours ended with `code` (negative: the signal)."""
+    def settle(self, store: JobStore, job: Job, child: Child, code: int, *, stopped: bool) -> None:
+        """Settle the job that a worker of ours still held when it ended with `code` (negative: the signal).
+
+        It has crashed, whatever the exit code, unless its time was over; or the worker is innocent of its end, as
+        that of a `stopped` runner, and the job is handed back.
+        """
+        process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
+        job_id, since, _ = child.slot.current()
+        if job_id != job.id:
+            # Claimed, and its worker gone before the first line of the job's own code.
+            self._release(store, job, reason="not-started", duration=0.0)
+        elif child.killed_after is not None and child.killed_job != job.id:
+            self._release(store, job, reason="killed-with-another", duration=0.0)
+        elif stopped:
+            self._release(store, job, reason="stopped", duration=clock.monotonic() - since)
+        else:
+            self._settle_by_ending(store, job, child, code, duration=clock.monotonic() - since)
+
+    def _settle_by_ending(self, store: JobStore, job: Job, child: Child, code: int, *, duration: float) -> None:
         output = child.output()
-        duration = clock.monotonic() - child.slot.current()[1]
         tail = output.strip()[-_LONGEST_TAIL:]
         told = f"; its last output: {tail}" if tail else ""
         outcome: Crashed | TimedOut
@@ -58,7 +74,7 @@ class Aftermath:
         rules = self._config.classes.get(job.job_class)
         return rules is not None and duration >= rules.timeout
 
-    def release(self, store: JobStore, job: Job, *, reason: str, duration: float) -> None:
+    def _release(self, store: JobStore, job: Job, *, reason: str, duration: float) -> None:
         """Hand a job back uncounted that was never started, or that was stopped because its runner was."""
         now = clock.now()
         with store.transaction():
@@ -86,6 +102,20 @@ class Aftermath:
         if settlement.held:
             self._counts[settlement.verb] += 1
             tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
+
+
+def blame_on_boot(boot: str | None, child: Child, code: int) -> str | None:
+    """Return how importing the module `boot` ended a worker that held no job, or None if that was not its end."""
+    if child.killed_after is not None and not child.slot.current()[0]:
+        return f"boot: {boot} did not end within {child.killed_after:.0f} s, so no job was started"
+    if boot and code in _ENDED_BY_ITSELF and child.slot.is_in_boot:
+        return f"boot: {boot} ended its worker (code {code}), so no job was started"
+    return None
+
+
+# How a module ends its process; these two signals come from somebody else.
+_SENT = (-signal.SIGKILL, -signal.SIGTERM)
+_ENDED_BY_ITSELF = [code for code in range(-64, 256) if code not in _SENT]
 
 
 def _obstacle(child: Child, code: int) -> str:

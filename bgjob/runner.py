@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 
 from bgjob import clock, process, wake
-from bgjob.aftermath import Aftermath
+from bgjob.aftermath import Aftermath, blame_on_boot
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
+from bgjob.house import House
 from bgjob.job import PENDING
 from bgjob.life import NEXT_IN_LINE
 from bgjob.queue_file import QueueFile
+from bgjob.sleeper import Sleeper
 from bgjob.slot import BOOT_FAILED, STORE_FAILED
 from bgjob.store.runners import RunnerStore
-from bgjob.store.upkeep import Upkeep
 from bgjob.wake import Ear
 from bgjob.worker import Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
     from bgjob.config import Config
@@ -67,27 +66,25 @@ class Runner:
         self._here: Worker | None = None
         self._ear: Ear | None = None
         self._queue = QueueFile(config.database)
+        self._house = House(config, queue=self._queue, logs=logs, console=console)
+        self._sleeper = Sleeper()
         self._number = 0
         self._only: int | None = None
         self._exit_code = FINE
         self._fruitless = 0
-        self._told_of_logs = False
-        self._has_mute_worker = False
         self._stopped_by: list[int] = []
         self._wind_up_by: float | None = None
         self._retired = False
         self._has_lost_queue = False
         self._next_look_around = 0.0
-        self._settled_at_last_look = 0
         self._linger_until = 0.0
-        self._complaints: set[str] = set()
 
     def run(self, *, only: int | None = None, in_process: bool = False) -> int:
         """Drain the queue (or run just the job `only`), linger as configured, and return the exit code."""
         started = clock.monotonic()
         self._only = only
         try:
-            with self._signals():
+            with self._sleeper.listening(self._stop):
                 self._take()
                 if in_process:
                     self._work_here()
@@ -101,7 +98,7 @@ class Runner:
         duration = clock.monotonic() - started
         if any(self._crew.counts.values()):
             self._logs.tick(clock.now(), runner=self._number, counts=self._crew.counts, duration=duration)
-        self._look_after_logs()
+        self._house.look_after_logs(may_rotate=not self._retired)
         self._console.summary(self._crew.counts, duration=duration)
         return self._exit_code
 
@@ -135,7 +132,7 @@ class Runner:
         if self._queue.is_gone:
             return
         if not self._retired:
-            self._keep_house(_SECONDS_OF_UPKEEP)
+            self._house.prune(_SECONDS_OF_UPKEEP)
         RunnerStore(self._queue.connected().database).end(self._number, clock.now())
         self._life.free(self._number)
 
@@ -166,7 +163,7 @@ class Runner:
                 if self._queue.is_gone:
                     continue
                 # What runs may end by itself; what can't be settled now is rescued by a later tick.
-                self._complain_once(str(error))
+                self._house.complain_once(str(error))
                 self._exit_code = STORE_UNUSABLE
             self._crew.kill_overdue()
             if self._stopped_by or self._exit_code != FINE:
@@ -186,7 +183,7 @@ class Runner:
         if not due:
             self._fruitless = 0
         elif self._fruitless >= _MOST_FRUITLESS + self._config.workers:
-            self._complain("workers end without taking any of the due jobs; giving up for this tick")
+            self._house.complain("workers end without taking any of the due jobs; giving up for this tick")
             self._exit_code = OUR_BUG
             return None
         if due:
@@ -218,7 +215,7 @@ class Runner:
             try:
                 self._crew.fork(runner=self._number, workers=self._limit, only=self._only, lingers=self._lingers)
             except OSError as error:
-                self._complain_once(f"no worker can be started ({error}); trying again each second")
+                self._house.complain_once(f"no worker can be started ({error}); trying again each second")
                 return
 
     def _retire(self) -> None:
@@ -236,7 +233,7 @@ class Runner:
         if self._has_lost_queue:
             return
         self._has_lost_queue = True
-        self._complain(
+        self._house.complain(
             f"{self._config.database} was deleted or replaced while a runner worked on it; what it runs runs on, and "
             "it takes nothing more"
         )
@@ -245,35 +242,22 @@ class Runner:
         self._retire()
 
     def _take_leave(self, child: Child, code: int) -> None:
-        """Settle what a worker that ended left behind. One that holds a job has crashed, whatever its exit code."""
+        """Settle what a worker that ended left behind, and see whether the fault was not a job's."""
         if self._has_lost_queue:
             process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
             return
         store = self._queue.connected()
         job = store.held_by(self._number, child.identity)
         if job is not None:
-            process.kill_group(child.pid, wait=SECONDS_FOR_A_GROUP_TO_END)
-            if child.slot.current()[0] != job.id:
-                # Claimed, and its worker gone before the first line of the job's own code.
-                self._aftermath.release(store, job, reason="not-started", duration=0.0)
-            elif child.killed_after is not None and child.killed_job != job.id:
-                self._aftermath.release(store, job, reason="killed-with-another", duration=0.0)
-            elif self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by:
-                duration = clock.monotonic() - child.slot.current()[1]
-                self._aftermath.release(store, job, reason="stopped", duration=duration)
-            else:
-                self._aftermath.settle(store, job, child, code)
+            stopped = self._wind_up_by is not None and clock.monotonic() >= self._wind_up_by
+            self._aftermath.settle(store, job, child, code, stopped=stopped)
         elif child.slot.ending in _EXIT_CODE_AFTER:
             self._exit_code = _EXIT_CODE_AFTER[child.slot.ending]
-        elif child.killed_after is not None and not child.slot.current()[0]:
-            self._complain(
-                f"boot: {self._config.boot} did not end within {child.killed_after:.0f} s, so no job was started"
-            )
+        elif complaint := blame_on_boot(self._config.boot, child, code):
+            self._house.complain(complaint)
             self._exit_code = CONFIG_WRONG
-        elif self._config.boot and code in _ENDED_BY_BOOT and child.slot.is_in_boot:
-            self._complain(f"boot: {self._config.boot} ended its worker (code {code}), so no job was started")
-            self._exit_code = CONFIG_WRONG
-        self._has_mute_worker = self._has_mute_worker or child.slot.has_mute_logs
+        if child.slot.has_mute_logs:
+            self._house.note_mute_worker()
         if self._retired:
             wake.ping(store.database.path)  # a slot is free for the runner that has the queue now
         fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
@@ -302,88 +286,24 @@ class Runner:
             with contextlib.suppress(ValueError, TypeError):  # a time of another shape, written past the CHECKs
                 until_due = clock.from_text(look.next_available_at) - clock.now()
                 seconds = min(seconds, until_due.total_seconds())
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        if self._ear and self._ear.file is not None:
-            poll.register(self._ear.file, select.POLLIN)
-        captures = {c.capture.reader: c.capture for c in self._crew if c.capture and not c.capture.has_ended}
-        for reader in captures:
-            poll.register(reader, select.POLLIN)
-        for ready, _ in poll.poll(max(seconds * 1000, 1)):
-            if ready == self._wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake, 4096)
-            elif ready in captures:
-                captures[ready].pump()
-            elif self._ear:
-                self._ear.drain()
+        captures = [child.capture for child in self._crew if child.capture]
+        self._sleeper.sleep(seconds, ear=self._ear, captures=captures)
 
     def _look_around(self) -> None:
         """Once a second: sync what was settled, rescue, keep house."""
         if clock.monotonic() < self._next_look_around or self._queue.is_gone:
             return
         self._next_look_around = clock.monotonic() + _LOOK_EVERY
+        settled = sum(sum(child.slot.counts().values()) for child in self._crew) + sum(self._crew.counts.values())
         try:
-            self._sync_and_keep_house()
+            self._house.sync(self._number, settled=settled)
+            if not self._retired:
+                self._house.look_after_logs(may_rotate=True)
+                self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
+                self._house.prune()
         except StoreError as error:
             # The disk may be full just now; running jobs go on, and their own settlement will tell.
-            self._complain_once(str(error))
-
-    def _sync_and_keep_house(self) -> None:
-        settled = sum(sum(child.slot.counts().values()) for child in self._crew) + sum(self._crew.counts.values())
-        if settled != self._settled_at_last_look:
-            self._settled_at_last_look = settled
-            self._queue.sync(self._number, clock.now())
-        if not self._retired:
-            self._look_after_logs()
-            self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
-            self._keep_house(0)
-
-    def _keep_house(self, seconds: float) -> None:
-        """Prune a stretch of old rows, or as many as `seconds` allow."""
-        upkeep = Upkeep(self._queue.connected().database, keep=self._config.keep)
-        until = clock.monotonic() + seconds
-        while upkeep.is_due(clock.now()) and upkeep.step(clock.now()) and clock.monotonic() < until:
-            pass
-
-    def _look_after_logs(self) -> None:
-        if not self._retired:
-            self._logs.rotate_if_large()
-        trouble = self._logs.take_trouble()
-        if trouble is None and self._has_mute_worker:
-            trouble = f"lines could not be written to {self._config.log_directory}; jobs go on without them"
-        if trouble and not self._told_of_logs:  # once in a tick; cron mails each line
-            self._told_of_logs = True
-            self._console.warn(trouble)
-
-    def _complain(self, what: str) -> None:
-        self._logs.trouble(clock.now(), what=what)
-        self._console.warn(what)
-
-    def _complain_once(self, what: str) -> None:
-        if what not in self._complaints:
-            self._complaints.add(what)
-            self._complain(what)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn SIGTERM, SIGINT and the end of a worker into a byte that wakes `_sleep`."""
-        self._wake, writer = os.pipe()
-        for end in (self._wake, writer):
-            os.set_blocking(end, False)  # os.set_blocking has no keyword for it
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGCHLD, _wake_up)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(-1)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._wake)
-            os.close(writer)
+            self._house.complain_once(str(error))
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._stopped_by.append(number)
@@ -393,12 +313,5 @@ class Runner:
                 raise KeyboardInterrupt  # into the job, which runs in this very process
 
 
-# How a module ends its process by itself; SIGKILL and SIGTERM come from somebody else.
-_ENDED_BY_BOOT = (*range(256), *(-number for number in range(1, 65) if number not in (signal.SIGKILL, signal.SIGTERM)))
-
 # What the ending of a worker that held no job means for the run as a whole.
 _EXIT_CODE_AFTER = {BOOT_FAILED: CONFIG_WRONG, STORE_FAILED: STORE_UNUSABLE}
-
-
-def _wake_up(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: that the signal has a handler is what writes the byte."""

@@ -11,7 +11,7 @@ step stands for one thing that the code does at once, or that the kernel does:
 | look, kill, settle, leave, drop | `aftermath.Aftermath.rescue`: `life.LifeFile.is_held`, `process.end_group`, settle |
 | fork | `runner.Runner._employ`, `crew.Crew.fork` |
 | time out | `crew.Crew.kill_overdue` |
-| kill the rest, settle crash | `crew.Crew.reap`, `runner.Runner._take_leave` of a worker that held a job |
+| kill the rest, settle crash | `crew.Crew.reap`, `runner.Runner._take_leave`, `aftermath.Aftermath.settle` |
 | hand over | `runner.Runner._decide`: byte 0 is held or a newer runner has a number; `runner.Runner._retire` |
 | end | `runner.Runner._end`, `lock.QueueLock.give_back`; a worker's: `worker.Worker._work` returns |
 | claim | `worker.Worker._claim`: `sql.CLAIM` with its two guards, in one transaction |

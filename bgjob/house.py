@@ -1,0 +1,67 @@
+"""What a runner looks after beside its jobs: what was settled is synced, old rows go, logs rotate, trouble is told."""
+
+from __future__ import annotations
+
+from bgjob import clock
+from bgjob.store.upkeep import Upkeep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.config import Config
+    from bgjob.console import Console
+    from bgjob.logs import Logs
+    from bgjob.queue_file import QueueFile
+
+
+class House:
+    """The house of one runner."""
+
+    def __init__(self, config: Config, *, queue: QueueFile, logs: Logs, console: Console) -> None:
+        """Do nothing yet."""
+        self._config = config
+        self._queue = queue
+        self._logs = logs
+        self._console = console
+        self._settled_at_last_sync = 0
+        self._has_mute_worker = False
+        self._told_of_logs = False
+        self._complaints: set[str] = set()
+
+    def sync(self, runner: int, *, settled: int) -> None:
+        """Sync to the disk what was settled, if that is more than the last time."""
+        if settled != self._settled_at_last_sync:
+            self._settled_at_last_sync = settled
+            self._queue.sync(runner, clock.now())
+
+    def prune(self, seconds: float = 0) -> None:
+        """Prune a stretch of old rows, or as many as `seconds` allow."""
+        upkeep = Upkeep(self._queue.connected().database, keep=self._config.keep)
+        until = clock.monotonic() + seconds
+        while upkeep.is_due(clock.now()) and upkeep.step(clock.now()) and clock.monotonic() < until:
+            pass
+
+    def note_mute_worker(self) -> None:
+        """Remember that a worker could not log a line."""
+        self._has_mute_worker = True
+
+    def look_after_logs(self, *, may_rotate: bool) -> None:
+        """Rotate the logs, and say if lines could not be written to them."""
+        if may_rotate:
+            self._logs.rotate_if_large()
+        trouble = self._logs.take_trouble()
+        if trouble is None and self._has_mute_worker:
+            trouble = f"lines could not be written to {self._config.log_directory}; jobs go on without them"
+        if trouble and not self._told_of_logs:  # once in a tick; cron mails each line
+            self._told_of_logs = True
+            self._console.warn(trouble)
+
+    def complain(self, what: str) -> None:
+        """Tell what went wrong, in the log and to the person."""
+        self._logs.trouble(clock.now(), what=what)
+        self._console.warn(what)
+
+    def complain_once(self, what: str) -> None:
+        """Tell what goes wrong again and again, but only the first time."""
+        if what not in self._complaints:
+            self._complaints.add(what)
+            self.complain(what)
