@@ -10,7 +10,7 @@ import sqlite3
 import struct
 import time
 
-from bgjob import clock, files
+from bgjob import clock, files, turn
 from bgjob.errors import DatabaseBusyError, StoreError
 from bgjob.store import schema, trouble
 
@@ -29,6 +29,8 @@ _SHARED_FIRST = 0x40000002  # where SQLite's shared locks begin (https://sqlite.
 PATIENCE = 30.0
 # The lock is held by this very process: another thread may be about to commit, but our own caller never will.
 PATIENCE_WITH_OURSELVES = 3.0
+# After which a writer lets those who come later stand back.
+PATIENCE_WITH_NEWCOMERS = 0.02
 
 
 class Database:
@@ -47,6 +49,7 @@ class Database:
             raise StoreError(message)
         self.path = os.path.realpath(path)
         self._durability = durability
+        self._turn = turn.Turn(f"{self.path}.turn")
         self._log_index: tuple[int, int] | None = None
         with self.errors_explained():
             self.connection = self._open(read_only=read_only)
@@ -94,6 +97,7 @@ class Database:
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
         self.connection.close()
+        self._turn.close()
 
     def descriptors(self) -> list[int]:
         """Return the numbers under which the database's files are open in this process."""
@@ -140,6 +144,7 @@ class Database:
 
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
+        self._turn.wait()
         self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
 
     def write(self, statement: str, values: Mapping[str, object]) -> None:
@@ -147,6 +152,7 @@ class Database:
 
         Raises DatabaseBusyError after 30 s of waiting for other writers, StoreError when it can't be written.
         """
+        self._turn.wait()
         try:
             self._patiently(self.connection.execute, statement, values)
         except BaseException as error:
@@ -154,18 +160,27 @@ class Database:
             raise
 
     def _patiently(self, act: Callable[..., Result], *arguments: object) -> Result:
-        started = None
-        while True:
-            try:
-                return act(*arguments)
-            except sqlite3.OperationalError as error:
-                if not trouble.is_busy(error):
-                    raise
-            started = started or clock.monotonic()
-            waited = clock.monotonic() - started
-            self._lose_patience(waited)
-            # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
-            time.sleep(random.uniform(0.1, 1) * min(max(waited / 10, 0.001), 0.05))  # noqa: S311  # spreads writers, no secret
+        try:
+            return act(*arguments)
+        except sqlite3.OperationalError as error:
+            if not trouble.is_busy(error):
+                raise
+        started = clock.monotonic()
+        try:
+            while True:
+                waited = clock.monotonic() - started
+                self._lose_patience(waited)
+                if waited > PATIENCE_WITH_NEWCOMERS:
+                    self._turn.take()
+                # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
+                time.sleep(random.uniform(0.5, 1) * min(max(waited / 100, 0.0002), 0.02))  # noqa: S311  # spreads writers, no secret
+                try:
+                    return act(*arguments)
+                except sqlite3.OperationalError as error:
+                    if not trouble.is_busy(error):
+                        raise
+        finally:
+            self._turn.pass_on()
 
     def _lose_patience(self, waited: float) -> None:
         if waited >= PATIENCE_WITH_OURSELVES and self._we_hold_the_write_lock():
