@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.figures import REFERENCE, Results, Value
@@ -41,6 +42,7 @@ class Bench:
         self.sizes = sizes
         self.scratch = scratch
         self.results = Results()
+        self._began = time.monotonic()
         self._wanted = {*systems, "bare"}
         self._out: set[str] = set()
 
@@ -79,7 +81,7 @@ class Bench:
     def workload(self, title: str) -> None:
         """Begin a workload."""
         self._out.clear()
-        say(title)
+        say(f"{time.monotonic() - self._began:4.0f} s  {title}")
 
     def share(self, name: str, count: int) -> int:
         """Return how many of `count` jobs a system gets: slow ones fewer."""

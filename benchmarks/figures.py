@@ -60,7 +60,7 @@ FIGURES = (
     Figure("rows due", "draining beside {rows} due at lower priority: jobs/s", EMPTY),
     Figure("rows gap", "draining beside these, p99 from one start to the next: ms", EMPTY),
     Figure("rows memory", "draining beside these: MiB of the largest process", EMPTY),
-    Figure("due first", "{rows} fall due at once: ms from tick to first job", PYTHON),
+    Figure("due first", "{rows} fall due at once: ms from tick to first job", ""),
     Figure("due hold", "{rows} fall due at once: longest wait of another writer, ms", ""),
     Figure("due disorder", "{rows} fall due at once: jobs run out of order", ""),
     Figure("pick-up p50", "pick-up by a process that stays, p50: ms", ""),

@@ -43,7 +43,7 @@ COLOURS = {
 FONTS = "-apple-system, BlinkMacSystemFont, 'Segoe UI', 'Noto Sans', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 TOLD = "Charts of bgjob beside a bare SQLite queue and other job queues; docs/performance.md has the figures"
 BELOW = (
-    "Medians; thin lines: least and most. Dashed: the floor, which does none of a queue's duties.",
+    "Medians; thin lines: least and most. Dashed: the floor, without isolation, time-outs, retries and logs.",
     "Huey and django-tasks sync each step of a job as they come; Huey is a daemon and has no tick.",
 )
 WIDTH, PANEL_WIDTH = 840, 440
@@ -101,7 +101,7 @@ def _bar(panel: Panel, column: str, summary: Summary, *, scale: float, top: floa
     return [
         _text(LABELS - 10, middle + 4, name, ink, f'{font} text-anchor="end"'),
         f'<rect x="{LABELS}" y="{top}" width="{max(length, 1):.1f}" height="{BAR}" rx="2" {fill}/>',
-        f'<path d="M{LABELS + least:.1f} {middle}H{LABELS + most:.1f}" stroke="{paint.quiet}" stroke-width="1.5"/>',
+        f'<path d="M{LABELS + least:.1f} {middle}H{LABELS + most:.1f}" stroke="{paint.text}" stroke-opacity="0.5"/>',
         _text(LABELS + most + 8, middle + 4, shown(summary.median), ink, font),
     ]
 

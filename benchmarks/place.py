@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-LIMIT = 120.0
+LIMIT, GRACE = 120.0, 10.0
 LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -43,7 +43,9 @@ class Running:
         self._launcher = launcher
         self._folder = folder
         self._lines = cast("IO[str]", launcher.stdout)
-        pid, start = self._lines.readline().split()
+        if not (line := self._lines.readline()):
+            raise Failed("did not start")
+        pid, start = line.split()
         self.pid = int(pid)
         self.start = float(start)
 
@@ -56,6 +58,15 @@ class Running:
         if self.is_running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
+
+    def give_up(self) -> None:
+        """End it, by force if need be; nobody wants to know any more what it took."""
+        self.stop()
+        try:
+            self._launcher.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            os.kill(self.pid, signal.SIGKILL)
+            self._launcher.wait()
 
     def end(self, *, stopped: bool = False) -> Took:
         """Wait for its end and return what it took; unless it was `stopped`, an exit code other than 0 is a failure."""
@@ -81,6 +92,7 @@ class Place:
         """Prepare the system there."""
         self.system = system
         self.folder = folder
+        self._running: list[Running] = []
         # Bytecode files are used as on a server.
         kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
         self.environment = {
@@ -121,7 +133,13 @@ class Place:
             cwd=self.folder,
             env=self.environment,
         )
-        return Running(launcher, self.folder)
+        self._running.append(Running(launcher, self.folder))
+        return self._running[-1]
+
+    def close(self) -> None:
+        """End what a workload that failed has left running."""
+        for one in self._running:
+            one.give_up()
 
     def lines(self, name: str) -> list[float]:
         """Return what jobs wrote down."""
@@ -148,9 +166,9 @@ UNWANTED = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONDEVMODE", "BGJ
 
 
 def finish(operation: subprocess.Popen[str]) -> dict[str, Any]:
-    """Let an operation go on that is ready, wait for its end, and return what it says."""
+    """Wait for the end of an operation, and return what it says."""
     try:
-        said, _ = operation.communicate("\n", timeout=10 * LIMIT)
+        said, _ = operation.communicate(timeout=10 * LIMIT)
     except subprocess.TimeoutExpired as error:
         operation.kill()
         operation.communicate()
@@ -158,6 +176,20 @@ def finish(operation: subprocess.Popen[str]) -> dict[str, Any]:
     if operation.returncode:
         raise Failed(f"{' '.join(map(str, operation.args[3:]))} ended with {operation.returncode}")  # type: ignore[index]
     return dict(json.loads(said.splitlines()[-1]))
+
+
+def wait_until_ready(operation: subprocess.Popen[str]) -> None:
+    """Wait until an operation that waits for us is ready; one that failed is told by `finish`."""
+    if operation.stdout is not None:
+        operation.stdout.readline()
+
+
+def let_go(operation: subprocess.Popen[str]) -> None:
+    """Let an operation go on that is ready."""
+    with contextlib.suppress(BrokenPipeError):
+        if operation.stdin is not None:
+            operation.stdin.write("\n")
+            operation.stdin.flush()
 
 
 def said_at_last(folder: Path) -> str:
@@ -171,7 +203,11 @@ def place(system: str, scratch: Path) -> Iterator[Place]:
     """Have a fresh folder of a system in the block, removed afterwards."""
     scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=scratch))
+    made = None
     try:
-        yield Place(system, folder)
+        made = Place(system, folder)
+        yield made
     finally:
+        if made is not None:
+            made.close()
         shutil.rmtree(folder, ignore_errors=True)

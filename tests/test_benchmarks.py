@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import registry
+from benchmarks.__main__ import PAGE, read
 from benchmarks.figures import FIGURES, REFERENCE, Results, Value, shown
 from benchmarks.picture import COLOURS, PANELS, picture
 from benchmarks.table import table
@@ -92,6 +94,23 @@ def test_the_longest_bar_of_each_chart_is_as_long_as_there_is_room() -> None:
     charts = [[float(bar.get("width", 0)) for bar in chart if bar.tag.endswith("rect")] for chart in drawn]
     assert [max(widths) for widths in charts if widths] == [220.0] * 4
     assert all(widths == sorted(widths) for widths in charts)
+
+
+@pytest.mark.parametrize("page", [CODE / "README.md", PAGE], ids=lambda page: page.name)
+def test_a_page_shows_the_picture_for_light_and_for_dark(page: Path) -> None:
+    shown_files = re.findall(r'src(?:set)?="([^"]+)"', page.read_text(encoding="utf-8"))
+
+    assert [name.rpartition("-")[2] for name in shown_files] == ["dark.svg", "light.svg"]
+    assert all((page.parent / name).exists() for name in shown_files)
+
+
+def test_the_page_and_the_pictures_show_the_raw_values_that_are_kept() -> None:
+    machine, results = read(CODE / "benchmarks" / "results.jsonl")
+
+    assert table(machine, results) in PAGE.read_text(encoding="utf-8"), "run make bench with --publish"
+    for colours in COLOURS:
+        file = PAGE.parent / f"performance-{colours}.svg"
+        assert file.read_text(encoding="utf-8") == picture(results, colours)
 
 
 def test_every_figure_has_a_key_of_its_own() -> None:

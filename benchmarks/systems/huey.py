@@ -57,6 +57,13 @@ def queue(name: str, *arguments: float) -> None:
     globals()[name](*arguments)
 
 
+def queue_many(name: str, count: int) -> None:
+    """Queue so many jobs to be drained; for this their syncs are left out, which would take long."""
+    huey.storage.conn.execute("PRAGMA synchronous = OFF")
+    for _ in range(count):
+        queue(name)
+
+
 def waiting() -> int:
     """Return how many jobs are not done."""
     return int(huey.pending_count())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import percentile
-from benchmarks.place import Place, finish, place
+from benchmarks.place import Place, finish, place, wait_until_ready
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -89,16 +88,11 @@ def measure_due(bench: Bench) -> None:
         [command] = made.command("drain", 1)
 
         def fall_due(name: str, run: int) -> None:
-            if name == "python":
-                took = made.launch([sys.executable, "-c", "pass"]).end()
-                bench.note("due first", name, run, took.wall * 1e3)
-                return
             made.forget("marks")
             made.forget("stop")
             promised = made.operate("fall_due")["ids"]
             knocking = made.begin("knock", "storage/jobs.sqlite3")
-            if knocking.stdout is not None:
-                knocking.stdout.readline()
+            wait_until_ready(knocking)
             since = time.time()
             runner = made.launch(command)
             [first, *_] = made.wait_for("marks", 1, runner)
@@ -112,4 +106,4 @@ def measure_due(bench: Bench) -> None:
             pairs = zip(ids, promised, strict=False)
             bench.note("due disorder", name, run, sum(began != expected for began, expected in pairs))
 
-        bench.interleave(("python", "bgjob"), fall_due)
+        bench.interleave(["bgjob"], fall_due)

@@ -7,31 +7,36 @@ from typing import TYPE_CHECKING
 from benchmarks.place import Failed, place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.bench import Bench
 
-SYSTEMS = ("bare:normal", "bgjob", "Huey", "Huey:off", "tinyjobs", "firm-queue", "django-tasks")
+SYSTEMS = ("bare:normal", "bgjob", "Huey", "tinyjobs", "firm-queue", "django-tasks")
 
 
 def measure(bench: Bench) -> None:
     """Measure jobs that do nothing and jobs that compute, with one worker and with two."""
-    for job, figure, count in (
-        ("nothing", "drain", bench.sizes.drained),
-        ("compute", "compute", bench.sizes.computed),
-    ):
-        for workers in (1, 2):
-            bench.workload(f"drain: {count:,} jobs that {DOES[job]}, workers: {workers}")
+    sizes = bench.sizes
+    for workers in (1, 2):
+        # Once beside a Huey that never syncs: the quickest that it can be.
+        also = ("Huey:off",) if workers == 1 else ()
+        _measure(bench, "drain", job="nothing", count=sizes.drained, workers=workers, systems=(*SYSTEMS, *also))
+    for workers in (1, 2):
+        _measure(bench, "compute", job="compute", count=sizes.computed, workers=workers, systems=SYSTEMS)
 
-            def drain(
-                name: str, run: int, *, job: str = job, figure: str = figure, count: int = count, workers: int = workers
-            ) -> None:
-                rate, memory = drained(bench, name, job=job, count=count, workers=workers)
-                unsynced = " unsynced" if name == "Huey:off" else ""
-                bench.note(f"{figure} {workers}{unsynced}", name, run, rate)
-                if (figure, workers) == ("drain", 1) and not unsynced:
-                    bench.note("memory", name, run, memory)
 
-            only_once = (figure, workers) == ("drain", 1)
-            bench.interleave([name for name in SYSTEMS if only_once or name != "Huey:off"], drain)
+def _measure(bench: Bench, figure: str, *, job: str, count: int, workers: int, systems: Sequence[str]) -> None:
+    def drain(name: str, run: int) -> None:
+        rate, memory = drained(bench, name, job=job, count=count, workers=workers)
+        if name == "Huey:off":
+            bench.note("drain 1 unsynced", name, run, rate)
+            return
+        bench.note(f"{figure} {workers}", name, run, rate)
+        if (figure, workers) == ("drain", 1):
+            bench.note("memory", name, run, memory)
+
+    bench.workload(f"drain: {count:,} jobs that {DOES[job]}, workers: {workers}")
+    bench.interleave(systems, drain)
 
 
 DOES = {"nothing": "do nothing", "compute": "use 1 ms of CPU"}

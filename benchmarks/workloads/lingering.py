@@ -26,17 +26,18 @@ def measure(bench: Bench) -> None:
             made = stack.enter_context(place(name, bench.scratch))
             made.operate("load", "nothing", 0)
             daemon = made.launch(made.command("daemon"))
-            stack.callback(daemon.end, stopped=True)
-            stack.callback(daemon.stop)
             made.wait_for("marks", 2, daemon)
             staying[name] = made, daemon
 
         bench.interleave(SYSTEMS, start, runs=1)
         count, pause = bench.sizes.waits, bench.sizes.pause
-        sending = [made.begin("send", count, pause) for made, _ in staying.values()]
-        for operation in sending:
-            finish(operation)
-        for name, (made, daemon) in staying.items():
+        sending = {name: made.begin("send", count, pause) for name, (made, _) in staying.items()}
+
+        def collect(name: str, run: int) -> None:
+            made, daemon = staying[name]
+            finish(sending[name])
             waits = made.wait_for("waits", count, daemon)
-            bench.note("pick-up p50", name, 0, statistics.median(waits) * 1e3)
-            bench.note("pick-up p99", name, 0, percentile(waits, 0.99) * 1e3)
+            bench.note("pick-up p50", name, run, statistics.median(waits) * 1e3)
+            bench.note("pick-up p99", name, run, percentile(waits, 0.99) * 1e3)
+
+        bench.interleave(list(staying), collect, runs=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.place import finish, place
+from benchmarks.place import finish, let_go, place, wait_until_ready
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -49,12 +49,9 @@ def _queue(bench: Bench, name: str, processes: int) -> list[dict[str, Any]]:
     with place(name, bench.scratch) as made:
         begun = [made.begin("queue", count) for _ in range(processes)]
         for operation in begun:
-            if operation.stdout is not None:
-                operation.stdout.readline()
+            wait_until_ready(operation)
         for operation in begun:
-            if operation.stdin is not None:
-                operation.stdin.write("\n")
-                operation.stdin.flush()
+            let_go(operation)
         said = [finish(operation) for operation in begun]
     return [{**one, "count": count} for one in said]
 
