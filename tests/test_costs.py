@@ -115,8 +115,8 @@ OF_QUEUEING = {
     "bgjob.approval", "bgjob.clock", "bgjob.config", "bgjob.config_keys", "bgjob.config_kinds",
     "bgjob.config_problems", "bgjob.config_syntax", "bgjob.config_texts", "bgjob.config_values", "bgjob.config_yaml",
     "bgjob.enqueue", "bgjob.errors", "bgjob.files", "bgjob.params", "bgjob.sql", "bgjob.store",
-    "bgjob.store.connection", "bgjob.store.intake", "bgjob.store.schema", "bgjob.store.trouble", "bgjob.version",
-    "bgjob.wake",
+    "bgjob.store.connection", "bgjob.store.intake", "bgjob.store.schema", "bgjob.store.trouble", "bgjob.turn",
+    "bgjob.version", "bgjob.wake",
 }  # fmt: skip
 
 
