@@ -97,6 +97,8 @@ class Worker:
             return BOOT_FAILED
         self._slot.finish()
         try:
+            if self._may_not_go_on():  # `boot` may have taken long, and the queue have changed hands
+                return ENDED
             database = Database(self._config.database)
             try:
                 self._work(JobStore(database), only)

@@ -112,7 +112,11 @@ class Database:
         -shm, then the -wal. We look at the former, for ext4 notes who looked at the time of a file (Linux 6.13,
         multigrain timestamps), and the next sync of the -wal would take half as long again.
         """
-        return self._log_index is not None and files.at(f"{self.path}-shm") != self._log_index
+        return (
+            self._log_index is not None
+            and files.at(f"{self.path}-shm") != self._log_index
+            and files.at(self.path) == self.identity  # else all of it went, and what stands there is a new queue's
+        )
 
     def keep_log(self) -> None:
         """Keep anybody from deleting the write-ahead log for as long as this process lives (Linux).
