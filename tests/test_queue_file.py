@@ -144,6 +144,23 @@ def test_the_next_tick_serves_the_new_file_while_a_long_job_of_the_old_one_goes_
     assert project.jobs("status")[-1] == ("completed",)
 
 
+@pytest.mark.parametrize("way", [delete_database, delete_all, move_database])
+def test_a_worker_whose_job_ends_after_its_database_is_gone_makes_no_new_one(
+    project: Project, way: Callable[[Project], None]
+) -> None:
+    tick = start(project)
+
+    way(project)
+    (project.folder / "first").touch()
+    end_of(tick, within=10)
+
+    assert project.trace()[-1] == "end first"
+    assert not project.database.exists()
+    if way is move_database:
+        project.database = project.folder / "elsewhere" / project.database.name
+        assert project.jobs("status") == [("completed",), ("completed",)]
+
+
 def test_a_job_of_a_deleted_database_still_has_its_timeout(project: Project) -> None:
     project.configure("timeout: 3s\ntimeout_grace: 0.1s\nshutdown_grace: 60s", methods="execute, wait")
     project.write_jobs(
