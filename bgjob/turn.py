@@ -1,23 +1,27 @@
-"""A courtesy among those who write: who has waited too long for SQLite's write lock is let through first.
+"""A courtesy among writers: one at a time, so that none of them starves.
 
-SQLite does not queue its writers, so one that writes again and again can keep another waiting for seconds. Whoever has
-waited too long locks a file of its own beside the database, and who comes later waits until it is free again. It is
-only a courtesy: nothing depends on it, and nobody waits long for a process that was stopped while it had its turn.
+SQLite does not queue those who wait for its write lock. One that writes again and again can keep another waiting for
+seconds, and their attempts in vain cost more than the writing. So whoever writes first takes a lock of our own beside
+the database. It is only a courtesy: nothing depends on it, other programs don't know it, and nobody waits for long for
+a process that was stopped while it had its turn.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
 
 from bgjob import clock
 
-# How long a writer stands back for others; and, once that was in vain, how long it doesn't ask again.
-LONGEST_COURTESY = 1.0
-_NO_COURTESY_FOR = 30.0
-_NAP = 0.00025
+# How long a writer waits for its turn; and, once that was in vain, how long it doesn't ask again.
+LONGEST_WAIT = 1.0
+NO_COURTESY_FOR = 30.0
+# Some writes long, so that one which waits hardly costs those who write; a long one where somebody writes for long.
+_NAP, _LONG_NAP = 0.00025, 0.01
+_LONG = 0.1
+
+_TAKE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class Turn:
@@ -30,59 +34,42 @@ class Turn:
         self._is_ours = False
         self._rude_until = 0.0
 
-    def wait(self) -> None:
-        """Stand back, for a second at most, while another writer has been waiting too long."""
-        if self._file is None and not self._open():
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # type: ignore[arg-type]  # open, as just seen
-        except OSError:
-            self._stand_back()
-        else:
-            fcntl.flock(self._file, fcntl.LOCK_UN)  # type: ignore[arg-type]
-
-    def _stand_back(self) -> None:
-        now = clock.monotonic()
-        until = now + LONGEST_COURTESY
-        if now < self._rude_until:
-            return
-        while not self._locked(fcntl.LOCK_SH):
-            if clock.monotonic() >= until:
-                self._rude_until = until + _NO_COURTESY_FOR
-                return
-            time.sleep(_NAP)
-        self._unlock()
-
     def take(self) -> None:
-        """Let the others stand back, if nobody else has them do so already."""
-        self._is_ours = self._is_ours or (self._open() and self._locked(fcntl.LOCK_EX))
+        """Wait for our turn, for a second at most; then go on without it."""
+        try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            fcntl.flock(self._file, _TAKE)
+            self._is_ours = True
+        except BlockingIOError:
+            self._is_ours = self._waited()
+        except OSError:
+            pass  # there is no such file, and can be none
+
+    def _waited(self) -> bool:
+        assert self._file is not None  # noqa: S101  # for the type checker alone
+        started = now = clock.monotonic()
+        if now < self._rude_until:
+            return False
+        while now - started < LONGEST_WAIT:
+            time.sleep(_NAP if now - started < _LONG else _LONG_NAP)
+            try:
+                fcntl.flock(self._file, _TAKE)
+            except BlockingIOError:
+                now = clock.monotonic()
+            else:
+                return True
+        self._rude_until = now + NO_COURTESY_FOR
+        return False
 
     def pass_on(self) -> None:
-        """Let the others go on."""
+        """Let others write."""
         if self._is_ours:
             self._is_ours = False
-            self._unlock()
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # type: ignore[arg-type]  # ours, so open
 
     def close(self) -> None:
-        """Close the file, which also gives up the turn; closing twice is fine."""
+        """Close the file, which also ends our turn; closing twice is fine."""
         if self._file is not None:
             os.close(self._file)
         self._file, self._is_ours = None, False
-
-    def _open(self) -> bool:
-        if self._file is None:
-            with contextlib.suppress(OSError):
-                self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-        return self._file is not None
-
-    def _locked(self, how: int) -> bool:
-        assert self._file is not None  # noqa: S101  # for the type checker alone
-        try:
-            fcntl.flock(self._file, how | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(self) -> None:
-        assert self._file is not None  # noqa: S101  # for the type checker alone
-        fcntl.flock(self._file, fcntl.LOCK_UN)

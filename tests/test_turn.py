@@ -1,19 +1,16 @@
-"""Writers stand back for one that has waited too long, but not for ever."""
+"""Writers take turns, but nobody waits long for one that is stopped during its turn."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import clock, enqueue, run_background_job, turn
-from bgjob.store import connection
-from tests.conftest import wait_until
-from tests.test_store_connection import held_by_another_process
+from bgjob import StoreError, clock, run_background_job, run_background_jobs, turn
+from bgjob.store.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,17 +47,28 @@ def is_free(path: Path) -> bool:
     return True
 
 
-def test_nobody_stands_back_where_nobody_waits(tmp_path: Path, naps: list[float]) -> None:
+def test_a_turn_is_one_writers_until_it_passes_it_on(tmp_path: Path, naps: list[float]) -> None:
     mine = turn.Turn(str(tmp_path / "turn"))
 
-    mine.wait()
+    mine.take()
+    assert not is_free(tmp_path / "turn")
 
-    assert naps == []
+    mine.pass_on()
     assert is_free(tmp_path / "turn")
+    assert naps == []
     mine.close()
 
 
-def test_who_comes_later_stands_back_until_the_other_one_is_through(
+def test_a_turn_ends_with_its_file(tmp_path: Path) -> None:
+    mine = turn.Turn(str(tmp_path / "turn"))
+    mine.take()
+
+    mine.close()
+
+    assert is_free(tmp_path / "turn")
+
+
+def test_a_writer_waits_until_the_other_one_is_through(
     tmp_path: Path, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine, other = (turn.Turn(str(tmp_path / "turn")) for _ in range(2))
@@ -72,10 +80,10 @@ def test_who_comes_later_stands_back_until_the_other_one_is_through(
         after.pop(len(naps), lambda: None)()
 
     monkeypatch.setattr(time, "sleep", nap)
-    mine.wait()
+    mine.take()
 
     assert len(naps) == 3
-    assert is_free(tmp_path / "turn")
+    assert not is_free(tmp_path / "turn")
     mine.close()
     other.close()
 
@@ -86,33 +94,16 @@ def test_nobody_waits_long_for_a_process_that_is_stopped_during_its_turn(
     fcntl.flock(file, fcntl.LOCK_EX)
     mine = turn.Turn(str(tmp_path / "turn"))
 
-    mine.wait()
-    assert turn.LONGEST_COURTESY <= sum(naps) < turn.LONGEST_COURTESY + 0.01
-
-    mine.wait()
-    assert sum(naps) < turn.LONGEST_COURTESY + 0.01  # not once more
-    mine.close()
-
-
-def test_a_turn_that_another_one_has_is_not_taken(tmp_path: Path, file: int) -> None:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    mine = turn.Turn(str(tmp_path / "turn"))
-
-    mine.take()
-    mine.pass_on()
-
-    assert not is_free(tmp_path / "turn")
-    mine.close()
-
-
-def test_a_turn_ends_with_its_file(tmp_path: Path) -> None:
-    mine = turn.Turn(str(tmp_path / "turn"))
-    mine.take()
+    for _ in range(3):  # the second and third time not at all
+        mine.take()
+        mine.pass_on()
+        assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
     assert not is_free(tmp_path / "turn")
 
+    fcntl.flock(file, fcntl.LOCK_UN)
+    mine.take()
+    assert not is_free(tmp_path / "turn")
     mine.close()
-
-    assert is_free(tmp_path / "turn")
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("nowhere/at all"), lambda path: path.mkdir(mode=0)])
@@ -120,25 +111,38 @@ def test_where_there_can_be_no_file_all_go_on(tmp_path: Path, make: Callable[[Pa
     make(tmp_path / "turn")
     mine = turn.Turn(str(tmp_path / "turn"))
 
-    mine.wait()
     mine.take()
     mine.pass_on()
     mine.close()
 
 
-def test_who_waits_for_the_database_too_long_takes_the_turn_and_passes_it_on(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "PATIENCE_WITH_NEWCOMERS", 0.0)
+def test_who_queues_waits_for_its_turn_but_no_longer_than_a_second(project: Project, naps: list[float]) -> None:
     assert run_background_job("app.jobs.Job")
+    assert run_background_jobs(["app.jobs.Job"] * 2)
+    assert naps == []
     path = project.database.with_name("jobs.sqlite3.turn")
-    with held_by_another_process(project) as let_go:
-        queueing = threading.Thread(target=run_background_job, args=("app.jobs.Job",))
-        queueing.start()
-        wait_until(lambda: not is_free(path))
-        let_go()
-        queueing.join()
-
     assert is_free(path)
-    assert len(project.jobs()) == 2
-    assert enqueue._intake._database is not None
+
+    file = os.open(path, os.O_RDONLY)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    assert run_background_job("app.jobs.Job")
+    os.close(file)
+
+    assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
+    assert len(project.jobs()) == 4
+
+
+def test_a_refused_write_passes_the_turn_on(project: Project) -> None:
+    assert run_background_job("app.jobs.Job")
+    database = Database(str(project.database))
+    path = project.database.with_name("jobs.sqlite3.turn")
+
+    with pytest.raises(StoreError):
+        database.write("INSERT INTO custom_jobs (priority) VALUES (:no)", {"no": "number"})
+    assert is_free(path)
+
+    with pytest.raises(ZeroDivisionError), database.transaction():  # noqa: PT012  # what holds meanwhile
+        assert not is_free(path)
+        raise ZeroDivisionError
+    assert is_free(path)
+    database.close()

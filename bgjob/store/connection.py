@@ -29,8 +29,6 @@ _SHARED_FIRST = 0x40000002  # where SQLite's shared locks begin (https://sqlite.
 PATIENCE = 30.0
 # The lock is held by this very process: another thread may be about to commit, but our own caller never will.
 PATIENCE_WITH_OURSELVES = 3.0
-# After which a writer lets those who come later stand back.
-PATIENCE_WITH_NEWCOMERS = 0.02
 
 
 class Database:
@@ -148,7 +146,7 @@ class Database:
 
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
-        self._turn.wait()
+        self._turn.take()
         self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
 
     def write(self, statement: str, values: Mapping[str, object]) -> None:
@@ -156,35 +154,27 @@ class Database:
 
         Raises DatabaseBusyError after 30 s of waiting for other writers, StoreError when it can't be written.
         """
-        self._turn.wait()
+        self._turn.take()
         try:
             self._patiently(self.connection.execute, statement, values)
         except BaseException as error:
             self.undo(error)
             raise
+        self._turn.pass_on()
 
     def _patiently(self, act: Callable[..., Result], *arguments: object) -> Result:
-        try:
-            return act(*arguments)
-        except sqlite3.OperationalError as error:
-            if not trouble.is_busy(error):
-                raise
-        started = clock.monotonic()
-        try:
-            while True:
-                waited = clock.monotonic() - started
-                self._lose_patience(waited)
-                if waited > PATIENCE_WITH_NEWCOMERS:
-                    self._turn.take()
-                # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
-                time.sleep(random.uniform(0.5, 1) * min(max(waited / 100, 0.0002), 0.02))  # noqa: S311  # spreads writers, no secret
-                try:
-                    return act(*arguments)
-                except sqlite3.OperationalError as error:
-                    if not trouble.is_busy(error):
-                        raise
-        finally:
-            self._turn.pass_on()
+        started = None
+        while True:
+            try:
+                return act(*arguments)
+            except sqlite3.OperationalError as error:
+                if not trouble.is_busy(error):
+                    raise
+            started = started or clock.monotonic()
+            waited = clock.monotonic() - started
+            self._lose_patience(waited)
+            # Short naps of random length instead of SQLite's growing ones, in which a writer starves among others.
+            time.sleep(random.uniform(0.1, 1) * min(max(waited / 10, 0.001), 0.05))  # noqa: S311  # spreads writers, no secret
 
     def _lose_patience(self, waited: float) -> None:
         if waited >= PATIENCE_WITH_OURSELVES and self._we_hold_the_write_lock():
@@ -235,12 +225,14 @@ class Database:
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
         self._patiently(self.connection.execute, "COMMIT")
+        self._turn.pass_on()
 
     def rollback(self) -> None:
         """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
+        self._turn.pass_on()
 
     def undo(self, error: BaseException) -> None:
         """Roll back after `error`, and raise it as ours if it is SQLite's or the system's."""
