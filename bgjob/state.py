@@ -14,7 +14,7 @@ import sys
 from bgjob import files
 
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_TIMERS = (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)  # the real one is our own, and set back after each job
 _LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_CPU)
 _PAGE_KB = resource.getpagesize() // 1024
 _NOW_AND_THEN = 64  # a dearer look is taken once in so many jobs
