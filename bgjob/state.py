@@ -10,8 +10,13 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 
 from bgjob import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HANDLERS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
 _TIMERS = (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)  # the real one is our own, and set back after each job
@@ -33,6 +38,7 @@ class ProcessState:
         self._environ = os.environ
         self._environment = dict(_environment())
         self._picture = _picture()
+        self._handlers = _handlers()
         self._lowest_free = _lowest_free_descriptor()
         self._memory = _memory()
 
@@ -57,6 +63,7 @@ class ProcessState:
             or os.environ is not self._environ
             or _environment() != self._environment
             or _picture() != self._picture
+            or not all(map(operator.is_, _handlers(), self._handlers))
             or _has_children()
             or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
         ):
@@ -65,30 +72,44 @@ class ProcessState:
         return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
 
 
-def _picture() -> tuple[object, ...]:
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
-    try:
-        folder = os.getcwd()
-    except OSError:
-        folder = ""
-    return (
-        folder,
-        umask,
-        _thread._count(),  # noqa: SLF001  # threading's own count misses threads started below it
-        sys.getrecursionlimit(),
-        sys.get_int_max_str_digits(),
-        os.getresuid(),
-        os.getresgid(),
-        os.getpgrp(),
-        os.getpriority(os.PRIO_PROCESS, 0),
-        _locale.setlocale(_locale.LC_ALL),
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
-        *map(_signal.getitimer, _TIMERS),
-        *map(resource.getrlimit, _LIMITS),
-        *map(id, map(_signal.getsignal, _HANDLERS)),
-        *map(files.behind, range(3)),
-    )
+    return umask
+
+
+# Bound once, and called without a line of Python between: these calls are a good part of what a small job costs.
+_PROBES: tuple[Callable[[], object], ...] = (
+    _folder,
+    _umask,
+    _thread._count,  # noqa: SLF001  # threading's own count misses threads started below it
+    sys.getrecursionlimit,
+    sys.get_int_max_str_digits,
+    os.getresuid,
+    os.getresgid,
+    os.getpgrp,
+    partial(os.getpriority, os.PRIO_PROCESS, 0),
+    partial(_locale.setlocale, _locale.LC_ALL),
+    partial(_signal.pthread_sigmask, _signal.SIG_BLOCK, ()),
+    *(partial(_signal.getitimer, timer) for timer in _TIMERS),
+    *(partial(resource.getrlimit, limit) for limit in _LIMITS),
+    *(partial(files.behind, stream) for stream in range(3)),
+)
+
+
+def _picture() -> list[object]:
+    return [*map(operator.call, _PROBES)]
+
+
+def _handlers() -> list[object]:
+    return [*map(_signal.getsignal, _HANDLERS)]
 
 
 def _environment() -> dict[bytes, bytes]:
