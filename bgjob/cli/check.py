@@ -1,36 +1,63 @@
-"""`--check`: is the config right, and can every approved class and method be found."""
+"""`bgjob check` and `--check`: is the config right, and can every approved class and method be found."""
 
 from __future__ import annotations
 
+import json
+
+from bgjob.cli.exits import CONFIG_WRONG, FINE
 from bgjob.cli.imports import BOOT, find_all
 from bgjob.console import write_line
-from bgjob.runner import CONFIG_WRONG, FINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+
     from bgjob.config import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no arguments but those of all commands."""
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    """Check the config, as `background_runner.py --check` does; return the exit code."""
+    if not arguments.json:
+        return check(config)
+    problems = find_problems(config)
+    told = {"config": config.path, "classes": list(config.classes), "warnings": [*config.warnings]}
+    _say(json.dumps({**told, "problems": problems}))
+    return CONFIG_WRONG if problems else FINE
 
 
 def check(config: Config) -> int:
     """Import every approved class as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
         _say(f"warning: {warning}")
-    findings = find_all(config)
-    boot = findings.pop(BOOT)
-    if boot.problem:
-        _say(f"boot: {config.boot}{boot.problem}")
-        return CONFIG_WRONG
-    problems = [f"{name}{finding.problem}" for name, finding in findings.items() if finding.problem]
-    found = {name: set(finding.methods) for name, finding in findings.items() if not finding.problem}
-    problems += _not_found(config, found)
+    problems = find_problems(config)
     for problem in problems:
         _say(problem)
+    if problems and problems[0].startswith(_BOOT):
+        return CONFIG_WRONG
     if problems:
         _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
         return CONFIG_WRONG
     count = len(config.classes)
     _say(f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods")
     return FINE
+
+
+_BOOT = "boot: "
+
+
+def find_problems(config: Config) -> list[str]:
+    """Return a line for `boot`, if that can't be imported, else for each approved class and method not found."""
+    findings = find_all(config)
+    boot = findings.pop(BOOT)
+    if boot.problem:
+        return [f"{_BOOT}{config.boot}{boot.problem}"]
+    problems = [f"{name}{finding.problem}" for name, finding in findings.items() if finding.problem]
+    found = {name: set(finding.methods) for name, finding in findings.items() if not finding.problem}
+    return problems + _not_found(config, found)
 
 
 def _not_found(config: Config, found: dict[str, set[str]]) -> list[str]:

@@ -75,8 +75,12 @@ def _next_minute() -> float:
 
 
 def loop(script: str, options: Options) -> int:
-    """Start a tick at once and at each full minute until SIGTERM or SIGINT; return 0, or a forced tick's exit code."""
-    return _Loop([sys.executable, os.path.abspath(script), *_passed_on(options)]).run()
+    """Start a tick at once and at each full minute until SIGTERM or SIGINT; return 0, or a forced tick's exit code.
+
+    A tick is a start of `script`, or of `bgjob run` if that is empty.
+    """
+    tick = [os.path.abspath(script)] if script else ["-m", "bgjob", "run"]
+    return _Loop([sys.executable, *tick, *_passed_on(options)]).run()
 
 
 # Longer than a minute, so that each tick finds its predecessor still there and takes the queue over without a gap.

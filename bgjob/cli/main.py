@@ -1,0 +1,160 @@
+"""The command `bgjob`: which module does what, the options that all share, and how errors reach a person."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from bgjob import version
+from bgjob.cli import exits
+from bgjob.console import shown
+from bgjob.errors import BgjobError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import NoReturn
+
+
+def _check() -> ModuleType:
+    from bgjob.cli import check
+
+    return check
+
+
+# What imports a command's module, done only when it is asked for, and what its help says. Each module has
+# `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
+COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
+    "check": (_check, "validate the config and look for every approved class and method"),
+}
+_RUN = "run"  # its options are those of background_runner.py and go there as they are
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line (by default this process's own) asks for; return the exit code."""
+    _open_standard_streams()
+    typed = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _dispatch(typed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_standard_output()  # whoever read along, such as `head`, has seen enough
+        return exits.FINE
+    except BgjobError as error:
+        _warn(str(error))
+        return exits.exit_code(error)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except OSError as error:
+        _forget_standard_output()
+        _warn(f"{error.filename or 'the output'} can't be written or read: {error.strerror or error}")
+        return exits.STORE_UNUSABLE
+    except Exception:  # noqa: BLE001  # the outermost edge: a bug of ours must read as one
+        import traceback
+
+        _warn(f"this is a bug in bgjob, please report it:\n{traceback.format_exc()}")
+        return exits.OUR_BUG
+    return code
+
+
+def _dispatch(typed: list[str]) -> int:
+    place = _place_of_command(typed)
+    if place is None:
+        _show_help(typed)
+    name, rest = typed[place], typed[:place] + typed[place + 1 :]
+    if name == _RUN:
+        return _run(rest)
+    if name not in COMMANDS:
+        raise exits.WrongUsageError(_unknown(name))
+    find_module, told = COMMANDS[name]
+    module = find_module()
+    parser = argparse.ArgumentParser(prog=f"bgjob {name}", description=_sentence(told), allow_abbrev=False)
+    module.add_arguments(parser)
+    _add_common(parser)
+    parser.set_defaults(command=name)
+    options = parser.parse_args(rest)
+    if options.config == "":
+        parser.error("--config is empty (an unset variable?); name the file, or leave the option out")
+    from bgjob.config import find_config, read_config
+
+    code: int = module.run(options, read_config(find_config(options.config)))
+    return code
+
+
+def _place_of_command(typed: list[str]) -> int | None:
+    """Return where the command stands: --config PATH and --json may come before it."""
+    is_value = False
+    for place, word in enumerate(typed):
+        if not (is_value or word.startswith("-")):
+            return place
+        is_value = word == "--config" and not is_value
+    return None
+
+
+def _run(rest: list[str]) -> int:
+    from bgjob.cli.run import main as run
+    from bgjob.config import find_config
+
+    is_named = any(word == "--config" or word.startswith("--config=") for word in rest)
+    return run(rest, config_path="" if is_named else find_config(), script="")
+
+
+def _show_help(typed: list[str]) -> NoReturn:
+    names = [*COMMANDS, _RUN]
+    width = max(map(len, names)) + 2
+    lines = [f"  {name:{width}}{told}" for name, (_, told) in COMMANDS.items()]
+    lines.append(f"  {_RUN:{width}}run what is due, as background_runner.py does, with its options")
+    parser = argparse.ArgumentParser(
+        prog="bgjob",
+        usage="bgjob [--config PATH] [--json] COMMAND ...",
+        description="Look at the queue and steer it by hand.",
+        epilog="commands (bgjob COMMAND --help tells more):\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_common(parser)
+    parser.add_argument("--version", action="version", version=f"bgjob {version.__version__}")
+    parser.parse_args(typed)
+    parser.error(f"name a command: {', '.join(names)}")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        help="the config (default: $BGJOB_CONFIG, or the nearest config/jobs.yaml here or above)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    names = [*COMMANDS, _RUN]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return f"there is no command {name!r}{hint} The commands: {', '.join(names)}"
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write("".join(f"bgjob: {shown(line)}\n" for line in text.splitlines()))
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard descriptor is closed, or the database would get its number."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004  # standard error
+        pass
+    os.close(opened)
+
+
+def _forget_standard_output() -> None:
+    """Send what is still buffered nowhere, so that Python's own flush at exit has nothing to complain of."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
