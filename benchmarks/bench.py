@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
     """Seconds between two jobs whose pick-up is measured."""
 
 
-WHOLE = Sizes(runs=5, starts=15, queued=4_000, drained=10_000, computed=1_000, rows=1_000_000, waits=60, pause=0.4)
+WHOLE = Sizes(runs=5, starts=15, queued=4_000, drained=10_000, computed=1_000, rows=1_000_000, waits=200, pause=0.1)
 QUICK = Sizes(runs=1, starts=1, queued=40, drained=80, computed=20, rows=2_000, waits=3, pause=0.1)
 
 

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import percentile
-from benchmarks.place import Place, finish, place
+from benchmarks.place import finish, place
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
-    from benchmarks.place import Running
 
 SYSTEMS = ("bgjob", "Huey", "tinyjobs")
+RUNS = 2  # each lasts as long as its jobs are far apart
 
 
 def measure(bench: Bench) -> None:
-    """Measure from the call that queues to the job's first line; all side by side, for they are idle nearly always."""
+    """Measure from the call that queues to the job's first line."""
     bench.workload("linger: from the call to the start of the job")
-    with contextlib.ExitStack() as stack:
-        staying: dict[str, tuple[Place, Running]] = {}
+    count, pause = bench.sizes.waits, bench.sizes.pause
 
-        def start(name: str, _: int) -> None:
-            made = stack.enter_context(place(name, bench.scratch))
+    def pick_up(name: str, run: int) -> None:
+        with place(name, bench.scratch) as made:
             made.operate("load", "nothing", 0)
             daemon = made.launch(made.command("daemon"))
             made.wait_for("marks", 2, daemon)
-            staying[name] = made, daemon
-
-        bench.interleave(SYSTEMS, start, runs=1)
-        count, pause = bench.sizes.waits, bench.sizes.pause
-        sending = {name: made.begin("send", count, pause) for name, (made, _) in staying.items()}
-
-        def collect(name: str, run: int) -> None:
-            made, daemon = staying[name]
-            finish(sending[name])
+            finish(made.begin("send", count, pause))
             waits = made.wait_for("waits", count, daemon)
-            bench.note("pick-up p50", name, run, statistics.median(waits) * 1e3)
-            bench.note("pick-up p99", name, run, percentile(waits, 0.99) * 1e3)
+        bench.note("pick-up p50", name, run, statistics.median(waits) * 1e3)
+        bench.note("pick-up p99", name, run, percentile(waits, 0.99) * 1e3)
 
-        bench.interleave(list(staying), collect, runs=1)
+    bench.interleave(SYSTEMS, pick_up, runs=min(RUNS, bench.sizes.runs))
