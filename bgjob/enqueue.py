@@ -46,7 +46,7 @@ def run_background_job(
     """
     settings = _configs.current()
     now = clock.now()
-    job = _checked(settings, now, clock.to_text(now), job_class, method, params, priority, delay)
+    job = _checked(settings, now, job_class, method, params, priority, delay)
     _intake.enqueue(settings, [job])
     return True
 
@@ -63,14 +63,13 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
         raise InvalidJobError(message)
     settings = _configs.current()
     now = clock.now()
-    written = clock.to_text(now)
     checked = []
     for index, job in enumerate(jobs):
         try:
             if type(job) is tuple and 1 <= len(job) <= len(_NAMES):
-                checked.append(_checked(settings, now, written, *job))
+                checked.append(_checked(settings, now, *job))
             else:
-                checked.append(_checked(settings, now, written, **_arguments(job)))
+                checked.append(_checked(settings, now, **_arguments(job)))
         except BgjobError as error:
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
@@ -101,7 +100,6 @@ def _arguments(job: object) -> dict[str, Any]:
 def _checked(  # noqa: PLR0917  # a job has five parts
     settings: Config,
     now: dt.datetime,
-    written: str,
     job_class: object,
     method: object = "execute",
     params: object = None,
@@ -115,7 +113,7 @@ def _checked(  # noqa: PLR0917  # a job has five parts
         "params": params_json.encode(params, limit=settings.max_params_size),
         "priority": _checked_priority(priority),
         "available_at": available_at(_checked_delay(delay), now),
-        "created_at": written,
+        "created_at": clock.to_text(now),
     }
 
 

@@ -141,8 +141,7 @@ ENQUEUE = """
 ANYTHING_DUE = """
     SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
         OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
-                   AND available_at <= :now)
+        AND available_at > '' AND available_at <= :now)
 """
 
 # A row that is processing concerns a tick, too: its runner may be dead.
@@ -158,26 +157,14 @@ LOOK = """
             LIMIT :workers))
         + (SELECT count(*) FROM (
             SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
-            AND available_at <= :now LIMIT :workers)) AS due,
+            AND available_at > '' AND available_at <= :now LIMIT :workers)) AS due,
         (SELECT available_at FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
-            AND available_at > :now ORDER BY available_at LIMIT 1) AS next_available_at
-"""
-
-# One entry of the delayed index. Only texts count as times:
-# what is empty or a blob (x'' sorts after every text) was written past the CHECKs, and would be due but never ready.
-DELAYED_HEAD = """
-    SELECT available_at FROM custom_jobs
-    WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
-    ORDER BY available_at LIMIT 1
+            AND available_at > :now AND available_at < x'' ORDER BY available_at LIMIT 1) AS next_available_at
 """
 
 DUE_SINCE = """
     SELECT 1 FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
         AND available_at > :since AND available_at <= :now
     LIMIT 1
 """
@@ -193,7 +180,6 @@ READY_HEAD = """
 BEST_DELAYED = """
     SELECT priority, available_at, id FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at < x''
         AND available_at > :since AND available_at <= :now
     ORDER BY priority DESC, available_at, id LIMIT :most
 """

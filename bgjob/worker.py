@@ -184,13 +184,12 @@ class Worker:
         self._slot.settle(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
         output = self._flushed_output()
         self._look_what_is_left(store, state, outcome, rules)
-        following, goes_on = None, False
+        following = None
         with store.transaction():
             now = clock.now()  # once the write lock is ours, so that workers start jobs in the order of these times
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
             if not last and not self._may_not_go_on():
                 following = self._claim(store, now)
-                goes_on = True
         if settlement.held:
             self._slot.count(settlement.verb)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
@@ -198,7 +197,7 @@ class Worker:
             self._slot.note_mute_logs()
         if not self._must_be_replaced:  # else the runner watches until this process is gone
             self._slot.finish()
-        return self._next(store) if goes_on and following is None and not self._must_be_replaced else following
+        return following
 
     def _outcome(self, job: Job, rules: ClassRules | None) -> Succeeded | Raised | TimedOut:
         if rules is None or rules.max_memory is None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import StoreError, clock, run_background_job, run_background_jobs, turn
+from bgjob import StoreError, clock, run_background_job, run_background_jobs, sql, turn
 from bgjob.store.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.conftest import Project
 
@@ -130,6 +130,18 @@ def test_who_queues_waits_for_its_turn_but_no_longer_than_a_second(project: Proj
 
     assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
     assert len(project.jobs()) == 4
+
+
+def test_a_database_that_can_not_be_made_leaves_nothing_open(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.database.parent.mkdir(exist_ok=True)
+    monkeypatch.setattr(sql, "MIGRATIONS", (("CREATE TABLE broken",),))
+    before = sorted(Path("/proc/self/fd").iterdir())
+
+    with pytest.raises(StoreError):
+        Database(str(project.database))
+
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert is_free(project.database.with_name("jobs.sqlite3.turn"))
 
 
 def test_a_refused_write_passes_the_turn_on(project: Project) -> None:

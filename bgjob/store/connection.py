@@ -55,7 +55,7 @@ class Database:
                 stat = os.stat(self.path)
                 self._patiently(lambda: self._prepare(durability, read_only=read_only))
             except BaseException:
-                self.connection.close()
+                self.close()
                 raise
         self.identity = (stat.st_dev, stat.st_ino)
 

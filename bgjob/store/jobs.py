@@ -86,16 +86,10 @@ class JobStore:
         Almost always one look at the head of an index tells that nothing has. Of a large backlog only the best are
         promoted; the others, all worse than `_floor`, wait until the ready ones have come down to it.
         """
-        fetch = self.database.fetch
-        head = fetch(sql.DELAYED_HEAD)
-        text = clock.to_text(now)
-        if not head or head[0][0] > text:
-            return False
-        if self._floor is None or head[0][0] > self._promoted_until:
+        since = "" if self._floor is None else self._promoted_until
+        if self.database.fetch(sql.DUE_SINCE, {"since": since, "now": clock.to_text(now)}):
             return True
-        if fetch(sql.DUE_SINCE, {"since": self._promoted_until, "now": text}):
-            return True
-        return self._has_come_down_to(self._floor)
+        return self._floor is not None and self._has_come_down_to(self._floor)
 
     def _has_come_down_to(self, floor: tuple[int, str, int]) -> bool:
         ready = self.database.fetch(sql.READY_HEAD)
