@@ -108,14 +108,13 @@ def blame_on_boot(boot: str | None, child: Child, code: int) -> str | None:
     """Return how importing the module `boot` ended a worker that held no job, or None if that was not its end."""
     if child.killed_after is not None and not child.slot.current()[0]:
         return f"boot: {boot} did not end within {child.killed_after:.0f} s, so no job was started"
-    if boot and code in _ENDED_BY_ITSELF and child.slot.is_in_boot:
+    if boot and code not in _BY_SOMEBODY_ELSE and child.slot.is_in_boot:
         return f"boot: {boot} ended its worker (code {code}), so no job was started"
     return None
 
 
-# How a module ends its process; these two signals come from somebody else.
-_SENT = (-signal.SIGKILL, -signal.SIGTERM)
-_ENDED_BY_ITSELF = [code for code in range(-64, 256) if code not in _SENT]
+# A module ends its process in any other way.
+_BY_SOMEBODY_ELSE = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def _obstacle(child: Child, code: int) -> str:

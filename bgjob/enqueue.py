@@ -225,8 +225,8 @@ class _Intake:
             database = self._current(settings)
             enqueue(database, jobs)
         except BaseException:
-            # Ctrl-C or the like may leave a transaction open, and with it all writers locked out. A commit that could
-            # not be synced stands in the log until another one takes its place, or the log goes with its last user.
+            # Ctrl-C or the like may leave a transaction open, and with it all writers locked out. And what could not be
+            # synced still stands in the log, to be found after a crash: the last one to close the file drops the log.
             self._close()
             raise
         finally:

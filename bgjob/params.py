@@ -44,7 +44,7 @@ def encode(params: object, *, limit: int) -> str | None:
     except UnicodeEncodeError:
         message = "params contain text with a lone surrogate, which can't be written as UTF-8; mend or drop that text"
         raise InvalidParamsError(message) from None
-    except InvalidParamsError:
+    except InvalidParamsError:  # it is a ValueError, too
         raise
     except (RuntimeError, TypeError, ValueError) as error:  # another thread may change the params meanwhile
         message = f"params can't be written as JSON: {error}"

@@ -24,7 +24,7 @@ class Sleeper:
         """Call `stop` on SIGTERM and SIGINT, and let these and the end of a worker end a sleep."""
         self._signals, writer = os.pipe()
         for end in (self._signals, writer):
-            os.set_blocking(end, False)  # os.set_blocking has no keyword for it
+            os.set_blocking(end, False)
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)}
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, stop)

@@ -78,12 +78,14 @@ def _surely_nothing(database: str) -> bool:
         connection = _sqlite3.connect(f"file://{files.quoted(database)}?mode=ro", uri=True, timeout=1)
         if connection.execute(sql.ANYTHING_DUE, {"now": _end_of_second()}).fetchone()[0]:
             newest = connection.execute(sql.NEWEST_RUNNER).fetchone()
+            if newest is None:
+                return False
+            number, _, lingers, started, ended = newest
             # A runner that lingers or is old gives way to us.
-            is_young = newest is not None and not newest[2] and newest[3] > _end_of_second(_OLD_AFTER)
-            if not is_young or not _is_queue_taken(database):
+            if lingers or started <= _end_of_second(_OLD_AFTER) or not _is_queue_taken(database):
                 return False
             # Others have the lock for a moment longer: a runner that ends, or the worker that a killed one was forking.
-            return newest[4] is None and _all_alive(database, [newest[0]])
+            return ended is None and _all_alive(database, [number])
         runners = [number for (number,) in connection.execute(sql.RUNNERS_AT_WORK)]
     except _sqlite3.Error:
         return False
@@ -94,7 +96,7 @@ def _surely_nothing(database: str) -> bool:
     return not runners or _all_alive(database, runners)
 
 
-_OLD_AFTER = 59.0  # a second less than the runner's own measure, for on a doubt we go on
+_OLD_AFTER = 54.0  # a second less than the runner's own measure, for on a doubt we go on
 
 
 def _end_of_second(ago: float = 0.0) -> str:

@@ -1,9 +1,9 @@
 """A courtesy among writers: one at a time, so that none of them starves.
 
 SQLite does not queue those who wait for its write lock. One that writes again and again can keep another waiting for
-seconds, and their attempts in vain cost more than the writing. So whoever writes first takes a lock of our own beside
-the database. It is only a courtesy: nothing depends on it, other programs don't know it, and nobody waits for long for
-a process that was stopped while it had its turn.
+seconds, and their attempts in vain cost more than the writing. So before it writes, a process takes a lock of our own
+beside the database. It is only a courtesy: nothing depends on it, other programs don't know it, and nobody waits for
+long for a process that was stopped while it had its turn.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 
 from bgjob import clock
 
-# How long a writer waits for its turn; and, once that was in vain, how long it doesn't ask again.
+# How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
 NO_COURTESY_FOR = 30.0
-# Some writes long, so that one which waits hardly costs those who write; a long one where somebody writes for long.
+# A nap is as long as a few writes, so that whoever waits hardly slows whoever writes; longer where the wait is long.
 _NAP, _LONG_NAP = 0.00025, 0.01
 _LONG = 0.1
 
@@ -38,7 +38,9 @@ class Turn:
         """Wait for our turn, for a second at most; then go on without it."""
         try:
             if self._file is None:
-                self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+                self._file = os.open(
+                    self._path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+                )
             fcntl.flock(self._file, _TAKE)
             self._is_ours = True
         except BlockingIOError:

@@ -157,20 +157,19 @@ def test_an_idle_tick_makes_two_statements_and_few_calls(project: Project) -> No
 
     [counted] = counts(project)
     assert counted["statements"] == 2  # is anything due, is anything processing
-    assert counted["calls"] <= 20  # counted: 17
+    assert counted["calls"] <= 17  # counted: 15; the bounds leave a tenth
 
 
 def test_a_queued_job_is_one_statement_and_few_calls(project: Project) -> None:
     become_idle(project)
     warm = QUEUE.format(1) + "import time; time.sleep(0.1); queue('app.jobs.Job')\n"  # a config this old is kept
-    look = "calls, statements = sys.counts.values()\n"
 
-    project.python(f"{COUNTING}{warm}{look}for _ in range(10): queue({JOB!r})\nwrite_counts()")
-    project.python(f"{COUNTING}{warm}{look}write_counts()")
+    project.python(f"{COUNTING}{warm}for _ in range(10): queue({JOB!r})\nwrite_counts()")
+    project.python(f"{COUNTING}{warm}write_counts()")
 
     after, before = counts(project)
     assert after["statements"] - before["statements"] == 10  # each inserts, and commits by itself
-    assert (after["calls"] - before["calls"]) / 10 <= 28  # counted: 24
+    assert (after["calls"] - before["calls"]) / 10 <= 29  # counted: 26
 
 
 def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None:
@@ -185,7 +184,7 @@ def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None
 
     before, after = counts(project)
     assert (after["statements"] - before["statements"]) / 11 <= 4  # begin, complete, claim, commit
-    assert (after["calls"] - before["calls"]) / 11 <= 88  # counted: 76
+    assert (after["calls"] - before["calls"]) / 11 <= 96  # counted: 87
 
 
 # How often the system is called
@@ -201,7 +200,7 @@ def test_a_queued_job_is_one_sync_and_no_look_at_the_log(project: Project, tmp_p
     assert 1 <= each.pop(SYNC) <= 1.1  # one each, and those of a checkpoint
     # From Linux 6.13 on, who asks for a file's times makes the next sync write them: 50 µs.
     assert each.pop(LOOK_AT_LOG, 0) == 0
-    assert sum(each.values()) <= 23, each  # counted: 19
+    assert sum(each.values()) <= 23, each  # counted: 20
 
 
 def test_a_drained_job_is_not_synced_and_makes_few_calls(project: Project, tmp_path: Path) -> None:
@@ -216,10 +215,11 @@ def test_a_drained_job_is_not_synced_and_makes_few_calls(project: Project, tmp_p
 
     each = {name: (many[name] - few[name]) / 100 for name in many if name not in (READ, LOOK_AT_LOG)}
     assert each.pop(SYNC) <= 0.1  # a checkpoint's, or of the runner's sign of life
-    assert sum(each.values()) <= 57, each  # counted: 50
+    assert sum(each.values()) <= 54, each  # counted: 49
 
 
-SYNC, READ, LOOK_AT_LOG = "fdatasync", "pread64", "a look at the log"  # who opens a log first reads all of it, once
+SYNC, LOOK_AT_LOG = "fdatasync", "a look at the log"
+READ = "pread64"  # left out: whoever opens a log first reads all of it, once
 
 
 def system_calls(project: Project, folder: Path, arguments: list[str]) -> collections.Counter[str]:

@@ -87,7 +87,8 @@ class Database:
             self.connection.execute("PRAGMA synchronous = FULL")
         else:
             self.connection.execute("PRAGMA synchronous = NORMAL")
-        # In bytes as by default, 4 MB, for our pages are half as large; after a long reader it shrinks again.
+        # Our pages are half of SQLite's default, so twice as many make the usual 4 MB; a log that a long reader let
+        # grow is cut back to that.
         self.connection.execute("PRAGMA wal_autocheckpoint = 2000")
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
         self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None

@@ -46,6 +46,8 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Work through `database`."""
         self.database = database
+        # Of a backlog too large for one read: up to when it was looked through, and the place of the last job promoted.
+        # What is delayed and due by then is worse.
         self._promoted_until = ""
         self._floor: tuple[int, str, int] | None = None
 
