@@ -58,7 +58,7 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
     class alone.
     Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
     """
-    if isinstance(jobs, (str, bytes, Mapping)) or not hasattr(jobs, "__iter__"):
+    if isinstance(jobs, (str, bytes, Mapping, type)) or not hasattr(jobs, "__iter__"):
         message = f"jobs must be a list (or another iterable) of jobs, not one {type(jobs).__name__}"
         raise InvalidJobError(message)
     settings = _configs.current()
@@ -249,9 +249,9 @@ class _Intake:
         return database
 
     def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
 
     def _before_fork(self) -> None:
         self._lock.acquire()

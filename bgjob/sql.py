@@ -204,7 +204,7 @@ CLAIM = """
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
         AND NOT EXISTS (SELECT 1 FROM custom_jobs
                         WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-                            AND available_at > :since AND available_at <= :now)
+                            AND available_at > :since AND available_at <= :due)
     RETURNING id, job_class, method, params, priority,
         max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
 """

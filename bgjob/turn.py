@@ -8,11 +8,13 @@ long for a process that was stopped while it had its turn.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import time
 
-from bgjob import clock
+from bgjob import clock, files
 
 # How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
@@ -21,57 +23,68 @@ NO_COURTESY_FOR = 30.0
 _NAP, _LONG_NAP = 0.00025, 0.01
 _LONG = 0.1
 
-_TAKE = fcntl.LOCK_EX | fcntl.LOCK_NB
+# Until when nobody waits any more, by path: each connection has a Turn of its own.
+_rude_until: dict[str, float] = {}
 
 
 class Turn:
-    """This process's view of the lock file at a path, opened when it is first asked for."""
+    """This process's view of the lock file at a path, opened when it is first asked for.
+
+    A lock of fcntl(2), which a fork does not inherit: what a job leaves running can't keep the turn.
+    """
 
     def __init__(self, path: str) -> None:
         """Open nothing yet."""
         self._path = path
         self._file: int | None = None
+        self._identity: tuple[int, int] | None = None
         self._is_ours = False
-        self._rude_until = 0.0
 
     def take(self) -> None:
         """Wait for our turn, for a second at most; then go on without it."""
+        if self._file is None or files.behind(self._file) != self._identity:
+            self._open()
+        self._is_ours = self._lock() or self._waited()
+
+    def _open(self) -> None:
+        # Not closed first: if somebody else has closed it, the number may be a stranger's file by now.
+        self._file = None
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(OSError):  # there can be no such file: then there is no courtesy
+            self._file = os.open(self._path, flags, 0o666)
+            self._identity = files.behind(self._file)
+
+    def _lock(self) -> bool:
+        """Try to take the lock; where there can be none, nobody has it."""
+        if self._file is None:
+            return True
         try:
-            if self._file is None:
-                self._file = os.open(
-                    self._path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-                )
-            fcntl.flock(self._file, _TAKE)
-            self._is_ours = True
-        except BlockingIOError:
-            self._is_ours = self._waited()
-        except OSError:
-            pass  # there is no such file, and can be none
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        return True
 
     def _waited(self) -> bool:
-        assert self._file is not None  # noqa: S101  # for the type checker alone
         started = now = clock.monotonic()
-        if now < self._rude_until:
+        if now < _rude_until.get(self._path, 0.0):
             return False
         while now - started < LONGEST_WAIT:
             time.sleep(_NAP if now - started < _LONG else _LONG_NAP)
-            try:
-                fcntl.flock(self._file, _TAKE)
-            except BlockingIOError:
-                now = clock.monotonic()
-            else:
+            if self._lock():
                 return True
-        self._rude_until = now + NO_COURTESY_FOR
+            now = clock.monotonic()
+        _rude_until[self._path] = now + NO_COURTESY_FOR
         return False
 
     def pass_on(self) -> None:
         """Let others write."""
-        if self._is_ours:
-            self._is_ours = False
-            fcntl.flock(self._file, fcntl.LOCK_UN)  # type: ignore[arg-type]  # ours, so open
+        if self._is_ours and self._file is not None:
+            with contextlib.suppress(OSError):  # whoever closed the file has given it back
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._is_ours = False
 
     def close(self) -> None:
         """Close the file, which also ends our turn; closing twice is fine."""
-        if self._file is not None:
-            os.close(self._file)
-        self._file, self._is_ours = None, False
+        file, self._file, self._is_ours = self._file, None, False
+        if file is not None and files.behind(file) == self._identity:
+            os.close(file)

@@ -155,15 +155,16 @@ class Worker:
         return self._must_be_replaced or self._slot.must_stop or os.getppid() != self._parent
 
     def _next(self, store: JobStore) -> Job | None:
-        now = clock.now()
-        if store.must_promote(now):
-            store.promote(now)
+        due = clock.now()
+        if store.must_promote(due):
+            store.promote(due)
         with store.transaction():
-            return self._claim(store, clock.now())
+            # What has fallen due since waits for the next look, or jobs that keep falling due would stop the queue.
+            return self._claim(store, clock.now(), due)
 
-    def _claim(self, store: JobStore, now: dt.datetime) -> Job | None:
+    def _claim(self, store: JobStore, now: dt.datetime, due: dt.datetime | None = None) -> Job | None:
         """Claim the next job; one that wants a fresh process is left to the next worker if this one isn't fresh."""
-        job = store.claim(self._owner, now)
+        job = store.claim(self._owner, now, due=due)
         if job is not None and self._has_run:
             rules = self._config.classes.get(job.job_class)
             if rules is not None and rules.fresh:

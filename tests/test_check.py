@@ -62,6 +62,47 @@ def test_an_import_that_never_ends_is_given_up_after_the_timeout_of_the_class(pr
     assert "1 not found" in done.stdout
 
 
+INTRUDERS = """
+import os, time
+for file in range(3, 60):
+    try: os.write(file, {text!r})
+    except OSError: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (INTRUDERS.format(text=b"no line") + "time.sleep(60)", "its import did not end within 1 s"),
+        (INTRUDERS.format(text=b"rubbish\n"), "its import writes into files that it did not open"),
+        (
+            "import os\nif os.fork(): os._exit(3)\nimport time; os.setsid(); time.sleep(3)",
+            "ended itself with exit code 3",
+        ),
+    ],
+    ids=["half a line", "a line", "a daemon"],
+)
+def test_a_module_that_meddles_with_the_check_holds_nobody_up(project: Project, how: str, told: str) -> None:
+    configure(project, "timeout: 1s")
+    project.write_jobs(how, "second")
+
+    done = project.tick("--check", check=False, timeout=20)
+
+    assert done.returncode == 78
+    assert told in done.stdout
+    assert "app.second.Job" in done.stdout
+
+
+def test_a_module_that_reopens_all_files_keeps_its_own_ones_clean(project: Project) -> None:
+    project.write_jobs(
+        f"import os\nos.closerange(3, 60)\nfor n in range(20): open(f'own {{n}}', 'w')\n{FINE}", "second"
+    )
+
+    project.tick("--check", check=False)
+
+    assert {path.read_text() for path in project.folder.glob("own *")} == {""}
+
+
 @pytest.mark.parametrize(("how", "told"), DEADLY.values(), ids=DEADLY)
 def test_a_boot_module_that_ends_the_process_is_told(project: Project, how: str, told: str) -> None:
     configure(project, "boot: app.boot")

@@ -59,3 +59,18 @@ def test_every_job_of_a_large_backlog_is_run_in_its_order(database: Database, ba
     queued = [max(expected) + 1, max(expected) + 2]
     assert list(drained(store, owner, LATER)) == queued[:1]
     assert list(drained(store, owner, LATER + dt.timedelta(minutes=1))) == queued[1:]
+
+
+def test_a_job_that_falls_due_between_the_look_and_the_claim_does_not_hold_up_the_others(database: Database) -> None:
+    owner = Owner(RunnerStore(database).start(NOW, process="1 0 -", lingers=True), "1 0 -", 2)
+    intake.enqueue(database, [new_job(NOW, delay=60), new_job(NOW, priority=1, delay=61)])
+    store = JobStore(database)
+    store.promote(LATER)
+    meanwhile = LATER + dt.timedelta(seconds=2)
+
+    with store.transaction():
+        assert store.claim(owner, meanwhile) is None
+        job = store.claim(owner, meanwhile, due=LATER)
+
+    assert job is not None
+    assert job.id == 1

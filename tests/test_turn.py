@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +21,29 @@ if TYPE_CHECKING:
     from tests.conftest import Project
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[int]:
-    """Somebody else's descriptor of the lock file."""
-    file = os.open(tmp_path / "turn", os.O_RDONLY | os.O_CREAT)
-    yield file
-    os.close(file)
+@contextlib.contextmanager
+def held_by_another_process(path: Path) -> Iterator[Callable[[], None]]:
+    """Have another process lock the file; yields the function that ends it."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        fcntl.lockf(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_EX)
+        os.write(tell, b".")
+        signal.pause()
+    os.read(told, 1)
+    ended = []
+
+    def end() -> None:
+        os.kill(child, signal.SIGKILL)
+        ended.append(os.waitpid(child, 0))
+
+    try:
+        yield end
+    finally:
+        if not ended:
+            end()
+        os.close(told)
+        os.close(tell)
 
 
 @pytest.fixture
@@ -33,18 +52,21 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)
     monkeypatch.setattr(clock, "monotonic", lambda: sum(naps))
+    monkeypatch.setattr(turn, "_rude_until", {})
     return naps
 
 
 def is_free(path: Path) -> bool:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True
+    """Return whether another process could lock the file."""
+    child = os.fork()
+    if child == 0:
+        try:
+            fcntl.lockf(os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os._exit(1)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_turn_is_one_writers_until_it_passes_it_on(tmp_path: Path, naps: list[float]) -> None:
@@ -71,36 +93,79 @@ def test_a_turn_ends_with_its_file(tmp_path: Path) -> None:
 def test_a_writer_waits_until_the_other_one_is_through(
     tmp_path: Path, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine, other = (turn.Turn(str(tmp_path / "turn")) for _ in range(2))
-    other.take()
-    after = {3: other.pass_on}
+    mine = turn.Turn(str(tmp_path / "turn"))
+    with held_by_another_process(tmp_path / "turn") as end:
+        after = {3: end}
 
-    def nap(seconds: float) -> None:
-        naps.append(seconds)
-        after.pop(len(naps), lambda: None)()
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            after.pop(len(naps), lambda: None)()
 
-    monkeypatch.setattr(time, "sleep", nap)
-    mine.take()
+        monkeypatch.setattr(time, "sleep", nap)
+        mine.take()
 
     assert len(naps) == 3
     assert not is_free(tmp_path / "turn")
     mine.close()
-    other.close()
 
 
-def test_nobody_waits_long_for_a_process_that_is_stopped_during_its_turn(
-    tmp_path: Path, file: int, naps: list[float]
-) -> None:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    mine = turn.Turn(str(tmp_path / "turn"))
+def test_nobody_waits_long_for_a_process_that_is_stopped_during_its_turn(tmp_path: Path, naps: list[float]) -> None:
+    with held_by_another_process(tmp_path / "turn"):
+        for _ in range(3):  # the second and third time not at all, and over whichever connection
+            mine = turn.Turn(str(tmp_path / "turn"))
+            mine.take()
+            mine.pass_on()
+            mine.close()
+            assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
+        assert not is_free(tmp_path / "turn")
 
-    for _ in range(3):  # the second and third time not at all
-        mine.take()
-        mine.pass_on()
-        assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
+    mine.take()
     assert not is_free(tmp_path / "turn")
+    mine.close()
 
-    fcntl.flock(file, fcntl.LOCK_UN)
+
+def test_what_is_forked_during_a_turn_does_not_keep_it(tmp_path: Path) -> None:
+    mine = turn.Turn(str(tmp_path / "turn"))
+    mine.take()
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+
+    mine.close()
+
+    assert is_free(tmp_path / "turn")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_file_that_took_the_number_of_the_turns_file_is_left_alone(tmp_path: Path) -> None:
+    mine = turn.Turn(str(tmp_path / "turn"))
+    mine.take()
+    mine.pass_on()
+    number = mine._file
+    assert number is not None
+    stranger = os.open(tmp_path / "stranger", os.O_RDWR | os.O_CREAT)
+    os.dup2(stranger, number)
+    fcntl.lockf(number, fcntl.LOCK_EX)
+
+    mine.take()
+    mine.pass_on()
+    mine.close()
+
+    assert not is_free(tmp_path / "stranger")
+    os.close(number)
+    os.close(stranger)
+
+
+def test_a_file_that_somebody_closed_is_opened_again(tmp_path: Path) -> None:
+    mine = turn.Turn(str(tmp_path / "turn"))
+    for meanwhile in (mine.take, mine.pass_on):
+        mine.take()
+        assert mine._file is not None
+        os.close(mine._file)
+        meanwhile()
+    mine.close()
+
     mine.take()
     assert not is_free(tmp_path / "turn")
     mine.close()
@@ -123,10 +188,8 @@ def test_who_queues_waits_for_its_turn_but_no_longer_than_a_second(project: Proj
     path = project.database.with_name("jobs.sqlite3.turn")
     assert is_free(path)
 
-    file = os.open(path, os.O_RDONLY)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    assert run_background_job("app.jobs.Job")
-    os.close(file)
+    with held_by_another_process(path):
+        assert run_background_job("app.jobs.Job")
 
     assert turn.LONGEST_WAIT <= sum(naps) < turn.LONGEST_WAIT + 0.02
     assert len(project.jobs()) == 4

@@ -11,14 +11,13 @@ import sys
 import time
 from typing import NamedTuple
 
-from bgjob import clock, execution, process
+from bgjob import clock, execution, files, process
 from bgjob.child import become_child
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END
 from bgjob.worker import SECONDS_FOR_BOOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from io import FileIO
     from typing import NoReturn
 
     from bgjob.config import Config
@@ -55,16 +54,16 @@ def _find(config: Config, names: list[str]) -> dict[str, Finding]:
     os.close(writer)
     findings = {}
     try:
-        with open(reader, "rb", buffering=0) as lines:
-            for name in names:
-                rules = config.classes.get(name)
-                seconds = min(rules.timeout, SECONDS_FOR_BOOT) if rules else SECONDS_FOR_BOOT
-                until = clock.monotonic() + seconds
-                line = _line(lines, seconds)
-                findings[name] = Finding(*json.loads(line)) if line else Finding([], _ending(pid, until, seconds))
-                if not line:
-                    break
+        for name in names:
+            rules = config.classes.get(name)
+            seconds = min(rules.timeout, SECONDS_FOR_BOOT) if rules else SECONDS_FOR_BOOT
+            until = clock.monotonic() + seconds
+            line = _line(reader, pid, until)
+            findings[name] = _said(line) if line else Finding([], _ending(pid, until, seconds))
+            if not line:
+                break
     finally:
+        os.close(reader)
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
         process.kill_group(pid, wait=SECONDS_FOR_A_GROUP_TO_END)
@@ -72,9 +71,33 @@ def _find(config: Config, names: list[str]) -> dict[str, Finding]:
     return findings
 
 
-def _line(lines: FileIO, seconds: float) -> bytes:
-    """Return the next line; nothing if there is none after so many seconds, or the process has ended."""
-    return lines.readline() if select.select([lines], [], [], seconds)[0] else b""
+def _line(reader: int, pid: int, until: float) -> bytes:
+    """Return the next line; nothing if there is none by then, or the process has ended.
+
+    One byte at a time, with a look at the process between: what it left running may hold the pipe open, and a module
+    may have written anything into it.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        has_ended = process.exit_code(pid) is not None
+        if select.select([reader], [], [], 0 if has_ended else 0.02)[0]:
+            byte = os.read(reader, 1)
+            if not byte:
+                return b""
+            line += byte
+        elif has_ended:
+            return b""
+        if clock.monotonic() >= until:
+            return b""
+    return line
+
+
+def _said(line: bytes) -> Finding:
+    try:
+        methods, problem = json.loads(line)
+        return Finding(list(map(str, methods)), str(problem))
+    except (ValueError, TypeError):
+        return Finding([], ": its import writes into files that it did not open, so no more can be told")
 
 
 def _ending(pid: int, until: float, seconds: float) -> str:
@@ -91,8 +114,11 @@ def _import_and_exit(config: Config, names: list[str], *, writer: int, parent: i
         os.dup2(nothing, 0)
         become_child(parent, None, keep={writer})
         execution.open_the_way(config.root)
+        ours = files.behind(writer)
         for name in names:
             finding = _boot(config) if name == BOOT else _class(config, name)
+            if files.behind(writer) != ours:  # closed by the module, and maybe a file of its own by now
+                break
             os.write(writer, json.dumps(finding).encode() + b"\n")
         sys.stdout.flush()
     finally:

@@ -58,8 +58,8 @@ class JobStore:
         """Run several moves as one: committed together or not at all."""
         return self.database.transaction()
 
-    def claim(self, owner: Owner, now: dt.datetime) -> Job | None:
-        """Take the next ready job; inside a transaction.
+    def claim(self, owner: Owner, now: dt.datetime, *, due: dt.datetime | None = None) -> Job | None:
+        """Take the next ready job; inside a transaction. `due`: up to when delayed jobs were looked at, if not `now`.
 
         None if nothing is ready, if a delayed job must be promoted first (see `must_promote`), if a newer runner has
         the queue, or if as many jobs are running as may.
@@ -69,7 +69,7 @@ class JobStore:
             if self._has_come_down_to(self._floor):
                 return None
             since = self._promoted_until
-        return self._claimed(sql.CLAIM, owner, now, {"since": since})
+        return self._claimed(sql.CLAIM, owner, now, {"since": since, "due": clock.to_text(due or now)})
 
     def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
         """Take the pending job `job_id`, due or not; inside a transaction."""
