@@ -19,6 +19,8 @@ TRANSITIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "retry": ((PROCESSING,), PENDING),
     "fail": ((PROCESSING,), FAILED),
     "release": ((PROCESSING,), PENDING),
+    "requeue": ((FAILED, CANCELLED), PENDING),
+    "cancel": ((PENDING,), CANCELLED),
 }
 
 
@@ -39,6 +41,15 @@ class Job(NamedTuple):
     def attempt(self) -> int:
         """The number of the attempt that is running, from 1."""
         return self.retry_count + 1
+
+
+class Seen(NamedTuple):
+    """One row of `custom_jobs` as a person saw it; nobody holds it, and it may have changed since."""
+
+    id: int
+    job_class: str
+    method: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)

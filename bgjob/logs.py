@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
 
-    from bgjob.job import Failure, Job
+    from bgjob.job import Failure, Job, Seen
 
 MAIN = "background_jobs.log"
 ERRORS = "background_jobs_errors.log"
@@ -57,7 +57,7 @@ class LogFile:
 
     def _is_cut_short(self, file: int, size: int) -> bool:
         """Return whether the last line lacks its end: a full disk let only a part of it through."""
-        if size == 0 or self._byte_at(size - 1) in b"\n":
+        if size == 0 or self._byte_at(size - 1) in b"\n":  # also true of b"", where nothing could be read
             return False
         for nap in _NAPS:
             time.sleep(nap)
@@ -175,6 +175,18 @@ class Logs:
             f"{clock.to_text(now)} INFO release {_named(job)} attempt={job.attempt} status=pending reason={reason}\n"
         )
 
+    def requeue(self, job: Seen, now: dt.datetime) -> None:
+        """A person made a failed or cancelled job pending again."""
+        self.main.write(f"{clock.to_text(now)} INFO requeue {_named(job)} status=pending before={job.status}\n")
+
+    def cancel(self, job: Seen, now: dt.datetime) -> None:
+        """A person took a pending job back."""
+        self.main.write(f"{clock.to_text(now)} INFO cancel {_named(job)} status=cancelled before={job.status}\n")
+
+    def delete(self, job: Seen, now: dt.datetime) -> None:
+        """A person removed a job."""
+        self.main.write(f"{clock.to_text(now)} INFO delete {_named(job)} before={job.status}\n")
+
     def tick(self, now: dt.datetime, *, runner: int, counts: dict[str, int], duration: float) -> None:
         """A tick ended that did something."""
         told = " ".join(f"{name}={count}" for name, count in counts.items())
@@ -208,7 +220,7 @@ class Logs:
         self.errors.close()
 
 
-def _named(job: Job) -> str:
+def _named(job: Job | Seen) -> str:
     return f"job={job.id} class={_value(job.job_class)} method={_value(job.method)}"
 
 

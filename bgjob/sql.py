@@ -311,3 +311,160 @@ NOT_DUE_AT = """
     WHERE status = 'pending' AND available_at > :at
     ORDER BY available_at, priority DESC, id
 """
+
+# By hand: a person looks first, perhaps answers a question, and acts then. So each move names the status in which the
+# job was seen, beside those that it may leave; what has changed in between is let be.
+
+# Like a job that was just queued: all retries before it, and due at once. What came of it so far stays in `attempts`.
+REQUEUE = """
+    UPDATE custom_jobs
+    SET status = 'pending', retry_count = 0, crash_count = 0, available_at = NULL, promoted = 0, error = NULL,
+        started_at = NULL, finished_at = NULL, updated_at = :now
+    WHERE id = :id AND (status = 'failed' OR status = 'cancelled') AND status = :seen
+"""
+
+CANCEL = """
+    UPDATE custom_jobs SET status = 'cancelled', updated_at = :now
+    WHERE id = :id AND status = 'pending' AND status = :seen
+"""
+
+DELETE = "DELETE FROM custom_jobs WHERE id = :id AND status <> 'processing' AND status = :seen"
+
+FIND = "SELECT id, job_class, method, status FROM custom_jobs WHERE id = :id"
+
+# One walk over all rows, as pruning does it: no settlement pays for an index that only a person would use.
+COUNT_MATCHING = """
+    SELECT count(*), max(id) FROM custom_jobs
+    WHERE ((status = 'pending' AND :pending) OR (status = 'processing' AND :processing)
+        OR (status = 'completed' AND :completed) OR (status = 'failed' AND :failed)
+        OR (status = 'cancelled' AND :cancelled))
+        AND (:job_class IS NULL OR job_class = :job_class)
+        AND (:method IS NULL OR method = :method)
+        AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+"""
+
+# The same filters. A stretch at a time, read outside of the transaction that changes them: a walk over a million rows
+# takes a while, in which others must be able to write.
+MATCHING = """
+    SELECT id, job_class, method, status FROM custom_jobs
+    WHERE id > :after AND id <= :upto
+        AND ((status = 'pending' AND :pending) OR (status = 'processing' AND :processing)
+        OR (status = 'completed' AND :completed) OR (status = 'failed' AND :failed)
+        OR (status = 'cancelled' AND :cancelled))
+        AND (:job_class IS NULL OR job_class = :job_class)
+        AND (:method IS NULL OR method = :method)
+        AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+    ORDER BY id LIMIT :most
+"""
+
+# What `bgjob status`, `list` and `show` read. These only read, each in a transaction of its own.
+
+# One pass over the table, in which the jobs that ended within the last hour are counted and their seconds added up.
+TALLY = """
+    SELECT status, count(*), coalesce(sum(finished_at >= :since), 0),
+        coalesce(sum(CASE WHEN finished_at >= :since AND started_at <= finished_at
+                     THEN (julianday(finished_at) - julianday(started_at)) * 86400.0 END), 0.0)
+    FROM custom_jobs GROUP BY status
+"""
+
+# Attempts are written as they end, so the first older one from the newest back is where the hour begins.
+FAILURES_SINCE = """
+    SELECT outcome, count(*) FROM attempts
+    WHERE outcome <> 'succeeded' AND id > coalesce(
+        (SELECT id FROM attempts WHERE finished_at < :since ORDER BY id DESC LIMIT 1), 0)
+    GROUP BY outcome
+"""
+
+# From the entries of the two indexes alone. Ids grow, so the lowest one without a time was queued first.
+DUE_NOW = """
+    SELECT ready.count + delayed.count, ready.first_id, min(coalesce(ready.first_time, delayed.first_time),
+        coalesce(delayed.first_time, ready.first_time))
+    FROM (SELECT count(*) AS count, min(available_at) AS first_time,
+                 min(CASE WHEN available_at IS NULL THEN id END) AS first_id
+          FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)) AS ready,
+         (SELECT count(*) AS count, min(available_at) AS first_time
+          FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+              AND available_at > '' AND available_at <= :now) AS delayed
+"""
+FIRST_DUE_AT = """
+    SELECT id, job_class, method, available_at FROM custom_jobs
+    WHERE status = 'pending' AND available_at = :available_at ORDER BY id LIMIT 1
+"""
+FIRST_QUEUED = "SELECT id, job_class, method, created_at FROM custom_jobs WHERE id = :id"
+NEXT_DUE = """
+    SELECT available_at FROM custom_jobs
+    WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > :now AND available_at < x''
+    ORDER BY available_at LIMIT 1
+"""
+
+RUNNING = """
+    SELECT id, job_class, method, started_at, runner, worker FROM custom_jobs
+    WHERE status = 'processing' ORDER BY started_at, id
+"""
+LAST_RUNNER = """
+    SELECT id, pid, process, version, lingers, started, last_seen, ended FROM runners ORDER BY id DESC LIMIT 1
+"""
+
+# A stretch of ids at a time from the newest back, so that a search may stop and say how far it looked.
+LIST_STRETCH = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs
+    WHERE id > :after AND id <= :upto
+        AND (:status IS NULL OR status = :status)
+        AND (:job_class IS NULL OR job_class = :job_class)
+        AND (:method IS NULL OR method = :method)
+        AND (:priority IS NULL OR priority = :priority)
+        AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
+        AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+        AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
+    ORDER BY id DESC LIMIT :most
+"""
+# The other orders need every row that matches; CASE chooses, for nothing is formatted into a statement.
+LIST_SORTED = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs
+    WHERE (:status IS NULL OR status = :status)
+        AND (:job_class IS NULL OR job_class = :job_class)
+        AND (:method IS NULL OR method = :method)
+        AND (:priority IS NULL OR priority = :priority)
+        AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
+        AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+        AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
+    ORDER BY
+        CASE :sort WHEN 'priority' THEN priority END DESC,
+        CASE :sort WHEN 'priority' THEN available_at WHEN 'due' THEN coalesce(available_at, created_at) END,
+        CASE :sort WHEN 'duration' THEN julianday(finished_at) - julianday(started_at) END DESC,
+        id
+    LIMIT :most OFFSET :offset
+"""
+NEWEST_JOB = "SELECT max(id) FROM custom_jobs"
+
+JOB_BY_ID = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs WHERE id = :id
+"""
+ATTEMPTS_OF = """
+    SELECT attempt, outcome, started_at, finished_at, error, traceback, output FROM attempts
+    WHERE job_id = :id ORDER BY id
+"""
+
+# What a drain would take before the job, from both indexes.
+AHEAD_OF = """
+    SELECT (SELECT count(*) FROM custom_jobs
+            WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND id <> :id
+                AND (priority > :priority OR (priority = :priority
+                     AND (coalesce(available_at, ''), id) < (:available_at, :id))))
+        + (SELECT count(*) FROM custom_jobs
+           WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0 AND id <> :id
+                AND available_at > '' AND available_at <= :now
+                AND (priority > :priority OR (priority = :priority
+                     AND (available_at, id) < (:available_at, :id))))
+"""

@@ -15,7 +15,7 @@ import pytest
 from bgjob import job, logs, sql
 from bgjob.job import TRANSITIONS
 from bgjob.life import LifeFile
-from bgjob.store import intake, jobs
+from bgjob.store import byhand, intake, jobs
 from tests.conftest import CODE, Project
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def test_every_verb_is_a_method_of_the_store_as_the_table_says() -> None:
         owner, name = method.strip("`").split(".")
 
         assert f"`{name}`" == verb
-        assert callable(getattr({"intake": intake, "JobStore": jobs.JobStore}[owner], name))
+        owners = {"intake": intake, "JobStore": jobs.JobStore, "ByHand": byhand.ByHand}
+        assert callable(getattr(owners[owner], name))
 
 
 def test_every_verb_is_an_sql_constant_that_makes_its_move() -> None:

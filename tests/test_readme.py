@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 import bgjob
 from bgjob import config_keys, errors, logs, sql
 from bgjob.cli import arguments
+from bgjob.cli.main import COMMANDS
 from bgjob.cli.run import Options
 from bgjob.config import parse_config
 from tests.conftest import CODE, Project
@@ -223,11 +226,18 @@ def test_a_job_queued_by_sql_runs(shown_project: Project) -> None:
 def test_every_command_is_one_that_there_is(block: Block) -> None:
     listed = re.findall(r"^  make ([a-z-]+) ", _output("make", "--no-print-directory", "help"), flags=re.MULTILINE)
     for line in block.text.splitlines():
-        command = line.removeprefix("$ ").partition("#")[0].split()
+        command = shlex.split(line.removeprefix("$ "), comments=True)
         if command[0] == "make":
             assert command[1] in listed
         elif command[1:2] == ["background_runner.py"]:
             arguments.parse(command[2:], Options())
+        elif command[0] == "bgjob":
+            words = [word for word in command[1:] if word not in ("--json", "--watch")]
+            if words[0] == "--config":
+                words = words[2:]
+            parser = argparse.ArgumentParser()
+            COMMANDS[words[0]][0]().add_arguments(parser)
+            parser.parse_args(words[1:])
         else:
             assert command[:2] == [".venv/bin/pip", "install"]
 

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bgjob import clock
+from bgjob import clock, sql
 from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, TRANSITIONS
 from bgjob.store import intake
 from bgjob.store.connection import Database
@@ -92,12 +92,7 @@ WITNESS = (
 """,
 )
 
-# As the README tells to do it.
-CANCEL = "UPDATE custom_jobs SET status = 'cancelled' WHERE id = ? AND status = 'pending'"
-REQUEUE = (
-    "UPDATE custom_jobs SET status = 'pending', retry_count = 0, crash_count = 0, available_at = NULL, promoted = 0 "
-    "WHERE id = ? AND status = 'failed'"
-)
+BY_HAND = ("requeue", "cancel")
 
 
 class Expected(NamedTuple):
@@ -264,11 +259,11 @@ class Queue(RuleBasedStateMachine):
 
     @rule(pick=PICKS)
     def cancel(self, pick: int) -> None:
-        self.do_by_hand(CANCEL, pick, PENDING, CANCELLED)
+        self.do_by_hand(sql.CANCEL, pick, PENDING, CANCELLED)
 
     @rule(pick=PICKS)
     def requeue(self, pick: int) -> None:
-        self.do_by_hand(REQUEUE, pick, FAILED, PENDING)
+        self.do_by_hand(sql.REQUEUE, pick, FAILED, PENDING)
 
     @rule(pick=PICKS)
     def delete(self, pick: int) -> None:
@@ -290,7 +285,7 @@ class Queue(RuleBasedStateMachine):
 
     def do_by_hand(self, statement: str, pick: int, before: str, after: str) -> None:
         for job in picked(self.with_status(before), pick):
-            self.project.sql(statement, (job,))
+            self.project.sql(statement, {"id": job, "seen": before, "now": clock.to_text(clock.now())})
             self.by_hand.append((job, before, after))
 
     # What must be true after each of these.
@@ -331,7 +326,11 @@ class Queue(RuleBasedStateMachine):
         if by_hand in self.by_hand:
             self.by_hand.remove(by_hand)
         else:
-            assert any(move.before in sources and move.after == target for sources, target in TRANSITIONS.values())
+            assert any(
+                move.before in sources and move.after == target
+                for verb, (sources, target) in TRANSITIONS.items()
+                if verb not in BY_HAND
+            )
             self.check_counts(expected, move)
         self.jobs[move.job] = expected._replace(
             status=move.after,

@@ -49,9 +49,7 @@ def parse(arguments: list[str], options: Options) -> None:
         action="store_true",
         help="show what would run, in order, and why the other jobs would not; run nothing",
     )
-    what.add_argument(
-        "--job", type=_job_id, metavar="ID", help="run this pending job now, without waiting for its time"
-    )
+    what.add_argument("--job", type=job_id, metavar="ID", help="run this pending job now, without waiting for its time")
     what.add_argument(
         "--loop",
         action="store_true",
@@ -98,7 +96,8 @@ def parse(arguments: list[str], options: Options) -> None:
         parser.error("--exit-code goes with a plain tick or with --job")
 
 
-def _job_id(text: str) -> int:
+def job_id(text: str) -> int:
+    """Return the job's id that was typed; argparse tells the user what is wrong with another text."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
         message = f"{text!r} is no job id; ids are whole numbers from 1"
         raise argparse.ArgumentTypeError(message)

@@ -7,7 +7,7 @@ import os
 import sys
 
 from bgjob import version
-from bgjob.cli import exits
+from bgjob.cli import exits, page
 from bgjob.console import shown
 from bgjob.errors import BgjobError
 
@@ -18,16 +18,66 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+def _status() -> ModuleType:
+    from bgjob.cli import status
+
+    return status
+
+
+def _list() -> ModuleType:
+    from bgjob.cli import listing
+
+    return listing
+
+
+def _show() -> ModuleType:
+    from bgjob.cli import show
+
+    return show
+
+
 def _check() -> ModuleType:
     from bgjob.cli import check
 
     return check
 
 
+def _queue() -> ModuleType:
+    from bgjob.cli import queue
+
+    return queue
+
+
+def _requeue() -> ModuleType:
+    from bgjob.cli import requeue
+
+    return requeue
+
+
+def _cancel() -> ModuleType:
+    from bgjob.cli import cancel
+
+    return cancel
+
+
+def _delete() -> ModuleType:
+    from bgjob.cli import delete
+
+    return delete
+
+
 # What imports a command's module, done only when it is asked for, and what its help says. Each module has
 # `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
 COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
+    "status": (_status, "tell how the queue stands, who works on it and when it will be done"),
+    "list": (_list, "list the jobs that match, the newest first"),
+    "show": (_show, "show everything of one job, and why it is not running yet"),
     "check": (_check, "validate the config and look for every approved class and method"),
+    "queue": (_queue, "queue a job, or many of them from a file of JSON lines"),
+    "requeue": (_requeue, "make failed or cancelled jobs pending again, due at once"),
+    "retry": (_requeue, "the same as requeue"),
+    "cancel": (_cancel, "take pending jobs back, so that they do not run"),
+    "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
 }
 _RUN = "run"  # its options are those of background_runner.py and go there as they are
 
@@ -35,6 +85,7 @@ _RUN = "run"  # its options are those of background_runner.py and go there as th
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line (by default this process's own) asks for; return the exit code."""
     _open_standard_streams()
+    page.prepare()
     typed = sys.argv[1:] if arguments is None else arguments
     try:
         code = _dispatch(typed)
@@ -49,7 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
         return exits.INTERRUPTED
     except OSError as error:
         _forget_standard_output()
-        _warn(f"{error.filename or 'the output'} can't be written or read: {error.strerror or error}")
+        what = f"{error.filename} can't be used" if error.filename else "the output can't be written"
+        _warn(f"{what}: {error.strerror or error}")
         return exits.STORE_UNUSABLE
     except Exception:  # noqa: BLE001  # the outermost edge: a bug of ours must read as one
         import traceback

@@ -1,0 +1,261 @@
+"""What `requeue`, `cancel` and `delete` share: which jobs are meant, the question before many, and what is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import NamedTuple
+
+from bgjob import clock
+from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
+from bgjob.config_texts import DURATION_UNITS, parse_duration
+from bgjob.console import shown
+from bgjob.job import PROCESSING
+from bgjob.logs import Logs
+from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
+from bgjob.store.connection import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bgjob.config import Config
+    from bgjob.job import Seen
+
+# More than so many are touched only after a yes.
+MANY = 10
+_LARGEST_ID = 2**63 - 1
+
+
+class Verb(NamedTuple):
+    """One of the three, as a person and as the store know it."""
+
+    name: str
+    past: str  # "requeued"
+    leaves: tuple[str, ...]  # the statuses of jobs that it may be done to
+    unless_told: tuple[str, ...]  # those of them that the filters mean where --status does not say
+    tells_processing: bool  # whether a person who filters may have meant jobs that are processing, too
+    act: Callable[[ByHand, Sequence[Seen], dt.datetime], list[Seen]]
+    tell: Callable[[Logs, Seen, dt.datetime], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
+    """Let ids or filters say which jobs are meant."""
+    parser.add_argument("ids", nargs="*", type=_job_id, metavar="ID", help="these jobs")
+    usual = _listed(verb.unless_told, "and")
+    parser.add_argument("--all", action="store_true", help=f"every {_listed(verb.unless_told, 'or')} job")
+    parser.add_argument("--class", dest="job_class", metavar="CLASS", help="those of this class")
+    parser.add_argument("--method", metavar="METHOD", help="those of this method")
+    parser.add_argument("--error", metavar="TEXT", help="those whose error contains this text, such as ConnectionError")
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        help="those last changed then or later: a time, or a span such as 2h for two hours ago",
+    )
+    if verb.leaves[1:]:
+        parser.add_argument(
+            "--status", choices=verb.leaves, help=f"with --all or a filter: those of this status, not {usual}"
+        )
+    else:
+        parser.set_defaults(status=None)
+    parser.add_argument("--dry-run", action="store_true", help="say how many jobs it would be; change nothing")
+    parser.add_argument("--yes", action="store_true", help=f"don't ask before touching more than {MANY} jobs")
+
+
+def _job_id(text: str) -> int:
+    import argparse
+
+    if not (text.isascii() and text.isdigit() and len(text) < len(str(_LARGEST_ID)) and int(text)):
+        message = f"{text!r} is no job id; ids are whole numbers from 1"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def run(verb: Verb, arguments: argparse.Namespace, config: Config) -> int:
+    """Do what is asked to the jobs that are meant; return the exit code.
+
+    Raises WrongUsageError where ids and filters contradict or nobody can be asked, NoMatchError where no job is meant.
+    """
+    wanted = _wanted(verb, arguments)
+    if not os.path.exists(config.database):
+        raise NoMatchError(f"no job was ever queued: there is no database yet ({config.database})")
+    database = Database(config.database, durability="full", read_only=arguments.dry_run)
+    try:
+        errand = _Errand(verb, arguments, config, ByHand(database))
+        if wanted is None:
+            errand.on_ids(list(dict.fromkeys(arguments.ids)))
+        else:
+            errand.on_all_that_match(wanted)
+    finally:
+        database.close()
+    errand.report()
+    return errand.exit_code()
+
+
+def _wanted(verb: Verb, arguments: argparse.Namespace) -> Wanted | None:
+    """Return the filters, or None where ids are given."""
+    filters = (arguments.job_class, arguments.method, arguments.error, arguments.since)
+    is_filtered = any(value is not None for value in filters)
+    if arguments.ids and (is_filtered or arguments.all or arguments.status):
+        raise WrongUsageError(f"name ids or filters, not both: bgjob {verb.name} --help")
+    if arguments.all and is_filtered:
+        raise WrongUsageError("--all means every job, so no filter goes with it; leave one of them out")
+    if arguments.ids:
+        return None
+    if not (arguments.all or is_filtered or arguments.status):
+        raise WrongUsageError(f"which jobs? Name ids, a filter such as --class, or --all: bgjob {verb.name} --help")
+    if "" in filters:
+        raise WrongUsageError("a filter is empty (an unset variable?); give it a text, or leave it out")
+    return Wanted(
+        statuses=(arguments.status,) if arguments.status else verb.unless_told,
+        job_class=arguments.job_class,
+        method=arguments.method,
+        error=arguments.error,
+        since=_instant(arguments.since, clock.now()) if arguments.since else None,
+    )
+
+
+def _instant(text: str, now: dt.datetime) -> dt.datetime:
+    if text.endswith(tuple(DURATION_UNITS)):
+        try:
+            return clock.later(now, -parse_duration(text))
+        except ValueError:
+            pass
+    from bgjob.cli.moments import read_time
+
+    return read_time(text, now)
+
+
+class _Errand:
+    """One call of one verb: what it did, and what it had to leave alone."""
+
+    def __init__(self, verb: Verb, arguments: argparse.Namespace, config: Config, store: ByHand) -> None:
+        self._verb = verb
+        self._arguments = arguments
+        self._config = config
+        self._store = store
+        self._is_on_ids = False
+        self._done = 0
+        self._only: Seen | None = None
+        self._unknown: list[int] = []
+        self._left: list[Seen] = []
+        self._processing = 0
+        self._changed_meanwhile = 0
+
+    def on_ids(self, ids: list[int]) -> None:
+        """Do it to the jobs with these ids; remember which are not there, or not in a status for it."""
+        self._is_on_ids = True
+        found = [(job_id, self._store.find(job_id)) for job_id in ids]
+        self._unknown = [job_id for job_id, job in found if job is None]
+        jobs = [job for _, job in found if job is not None and job.status in self._verb.leaves]
+        self._left = [job for _, job in found if job is not None and job.status not in self._verb.leaves]
+        if len(jobs) == 1:
+            self._only = jobs[0]
+        self._do(len(jobs), (jobs[start : start + AT_ONCE] for start in range(0, len(jobs), AT_ONCE)))
+
+    def on_all_that_match(self, wanted: Wanted) -> None:
+        """Do it to all jobs that are as wanted; those that are processing are counted and left alone."""
+        found = self._store.count(wanted)
+        if self._verb.tells_processing and not self._arguments.status:
+            self._processing = self._store.count(wanted._replace(statuses=(PROCESSING,))).jobs
+        if not found.jobs:
+            self._tell_left()
+            raise NoMatchError(f"no {_listed(wanted.statuses, 'or')} job {_described(wanted)}".rstrip())
+        self._do(found.jobs, self._store.matching(wanted, upto=found.last))
+
+    def _do(self, count: int, batches: Iterable[Sequence[Seen]]) -> None:
+        if self._arguments.dry_run:
+            self._done = count
+            return
+        if count > MANY and not self._arguments.yes:
+            self._ask(count)
+        logs = Logs(self._config.log_directory, max_size=self._config.log_max_size, files=self._config.log_files)
+        try:
+            for batch in batches:
+                now = clock.now()
+                done = self._verb.act(self._store, batch, now)
+                self._done += len(done)
+                self._changed_meanwhile += len(batch) - len(done)
+                for job in done:
+                    self._verb.tell(logs, job, now)
+        finally:
+            trouble = logs.take_trouble()
+            logs.close()
+        if trouble:
+            _warn(trouble)
+
+    def _ask(self, count: int) -> None:
+        """Go on only after a yes."""
+        what = f"{self._verb.name} {_jobs(count)}"
+        if not (os.isatty(0) and os.isatty(2)):
+            raise WrongUsageError(f"this would {what}; say --yes to do it, or --dry-run to look first")
+        sys.stderr.write(f"{what}? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise NoMatchError("nothing was changed")
+
+    def report(self) -> None:
+        """Say what was done, and on standard error what was not."""
+        if self._arguments.json:
+            print_json(
+                {
+                    "command": self._verb.name,
+                    "dry_run": self._arguments.dry_run,
+                    "jobs": self._done,
+                    "unknown": self._unknown,
+                    "left_alone": [{"id": job.id, "status": job.status} for job in self._left],
+                    "processing": self._processing,
+                    "changed_meanwhile": self._changed_meanwhile,
+                }
+            )
+        elif self._done or not self._is_on_ids:
+            verb = f"would {self._verb.name}" if self._arguments.dry_run else self._verb.past
+            only = self._only
+            named = f"job {only.id} {shown(f'{only.job_class}.{only.method}')}" if only else _jobs(self._done)
+            sys.stdout.write(f"{verb} {named}\n")
+        self._tell_left()
+
+    def _tell_left(self) -> None:
+        for job_id in self._unknown:
+            _warn(f"there is no job {job_id} in {self._config.database}")
+        takes = _listed(self._verb.leaves, "and")
+        for job in self._left:
+            why = "" if job.status == PROCESSING else f", and {self._verb.name} takes {takes} jobs"
+            _warn(f"job {job.id} is {shown(str(job.status))}{why}; it was left alone")
+        if self._processing:
+            _warn(f"processing, and left alone: {_jobs(self._processing)}")
+        if self._changed_meanwhile:
+            _warn(f"changed meanwhile, and left alone: {_jobs(self._changed_meanwhile)}")
+
+    def exit_code(self) -> int:
+        """Return 1 where a job that was named was not there or left alone, else 0."""
+        is_all_done = not (self._unknown or self._left or (self._is_on_ids and self._changed_meanwhile))
+        return FINE if is_all_done and self._done else NO_MATCH
+
+
+def _described(wanted: Wanted) -> str:
+    words = [f"of class {wanted.job_class}"] if wanted.job_class is not None else []
+    words += [f"of method {wanted.method}"] if wanted.method is not None else []
+    words += [f"with {wanted.error!r} in its error"] if wanted.error is not None else []
+    words += [f"changed since {clock.to_text(wanted.since)[:19]} UTC"] if wanted.since is not None else []
+    return ", ".join(words) or "is there"
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if words[1:] else words[0]
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+
+
+def print_json(document: object) -> None:
+    """Print the one document of --json."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"bgjob: {shown(text)}\n")

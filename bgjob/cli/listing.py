@@ -1,0 +1,184 @@
+"""`bgjob list`: the jobs that match, the newest first."""
+
+from __future__ import annotations
+
+import argparse
+
+from bgjob import clock
+from bgjob.cli import page
+from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
+from bgjob.cli.moments import WrongTimeError, read_time
+from bgjob.config_texts import parse_duration
+from bgjob.console import ago
+from bgjob.job import PENDING, PROCESSING
+from bgjob.store import reading
+from bgjob.views.overview import STATUSES, instant
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from bgjob.config import Config
+    from bgjob.store.reading import JobRow, ReadStore
+
+_SORTS = ("newest", "oldest", "priority", "due", "duration")
+_STRETCH = 100_000  # ids a statement, so that a search can stop in between
+_SECONDS_OF_SEARCH = 5.0
+_WIDE = 110
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the filters, the order, and how many are shown."""
+    parser.add_argument("--status", type=_status, help=f"{', '.join(STATUSES)} (or running)")
+    parser.add_argument("--class", dest="job_class", metavar="NAME", help="the class, as it was queued")
+    parser.add_argument("--method", metavar="NAME", help="the method")
+    parser.add_argument("--priority", type=_priority, metavar="N", help="exactly this priority")
+    parser.add_argument("--error", metavar="TEXT", help="a part of the last error, such as its class")
+    parser.add_argument("--text", metavar="TEXT", help="a part of the params or of the last error, in any case")
+    parser.add_argument(
+        "--since", metavar="TIME", help="changed since then: 2h, 30m, 7d ago, or a time such as 2026-12-31 or 08:00"
+    )
+    parser.add_argument("--until", metavar="TIME", help="not changed after that: a duration ago, or a time")
+    parser.add_argument("--sort", choices=_SORTS, default=_SORTS[0], help="the order (default: newest first)")
+    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="show at most so many (default: 20)")
+    parser.add_argument("--offset", type=_count, default=0, metavar="N", help="leave out the first so many")
+
+
+def _status(text: str) -> str:
+    status = PROCESSING if text == "running" else text
+    if status not in STATUSES:
+        message = f"{text!r} is no status; choose {', '.join(STATUSES)}"
+        raise argparse.ArgumentTypeError(message)
+    return status
+
+
+def _priority(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 2**63
+    if not -(2**63) <= number < 2**63:
+        message = f"{text!r} is no priority; any whole number of 64 bits is"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):  # noqa: PLR2004  # far more than there are ids
+        message = f"{text!r} is no count; write a whole number from 0"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    """Print the jobs that match; return FINE, or NO_MATCH if filters were given and nothing matches."""
+    now = clock.now()
+    filters = _filters(arguments, now)
+    looked_to = 0
+    jobs: list[JobRow] = []
+    if reading.exists(config.database):
+        with reading.ReadStore(config.database) as store:
+            jobs, looked_to = _found(store, filters, arguments)
+    if arguments.json:
+        page.document({"jobs": [_document(job) for job in jobs], "looked_back_to": looked_to or None})
+    elif jobs:
+        _show(jobs, now)
+    is_filtered = any(value is not None for value in filters.values())
+    _tell_more(jobs, arguments, looked_to, is_filtered=is_filtered)
+    return NO_MATCH if is_filtered and not jobs else FINE
+
+
+def _filters(arguments: argparse.Namespace, now: dt.datetime) -> dict[str, object]:
+    return {
+        "status": arguments.status,
+        "job_class": arguments.job_class,
+        "method": arguments.method,
+        "priority": arguments.priority,
+        "error": arguments.error,
+        "text": arguments.text,
+        "since": _moment(arguments.since, now, "--since"),
+        "until": _moment(arguments.until, now, "--until"),
+    }
+
+
+def _moment(text: str | None, now: dt.datetime, option: str) -> str | None:
+    if text is None:
+        return None
+    try:
+        return clock.to_text(clock.later(now, -parse_duration(text)))
+    except ValueError:
+        pass
+    try:
+        return clock.to_text(read_time(text, now))
+    except WrongTimeError as error:
+        raise WrongUsageError(f"{option}: {error}; or a duration ago, such as 2h") from None
+
+
+def _found(store: ReadStore, filters: dict[str, object], arguments: argparse.Namespace) -> tuple[list[JobRow], int]:
+    """Return the jobs to show, and the id down to which was looked if the search was given up."""
+    most, offset = arguments.limit, arguments.offset
+    if arguments.sort != _SORTS[0]:
+        return store.sorted(filters, sort=arguments.sort, most=most, offset=offset), 0
+    until = clock.monotonic() + _SECONDS_OF_SEARCH
+    found: list[JobRow] = []
+    upto = store.newest_job()
+    while upto > 0 and len(found) < most + offset:
+        if clock.monotonic() > until:
+            return found[offset:], upto + 1
+        after = max(upto - _STRETCH, 0)
+        found += store.stretch(filters, after=after, upto=upto, most=most + offset - len(found))
+        upto = after
+    return found[offset:], 0
+
+
+def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
+    room = page.width()
+    is_wide = room is None or room >= _WIDE
+    head = ["ID", "STATUS", "PRIORITY", "CHANGED", "JOB"]
+    rows = [[str(job.id), job.status, str(job.priority), _when(job, now), _name(job)] for job in jobs]
+    if is_wide:
+        head.append("ERROR OR PARAMS")
+        # A long name must not take all the room; without a terminal nothing is cut.
+        most = 10_000 if room is None else (room - 55) // 2
+        rows = [[*row[:-1], _cut_left(row[-1], most), _about(job)] for row, job in zip(rows, jobs, strict=True)]
+        page.table(head, rows, room=room)
+    else:
+        below = [job.error.splitlines()[0] if isinstance(job.error, str) and job.error else "" for job in jobs]
+        page.table(head, rows, room=room, below=below)
+
+
+def _name(job: JobRow) -> str:
+    return f"{job.job_class}.{job.method}"
+
+
+def _about(job: JobRow) -> str:
+    return " ".join(str(job.error or job.params or "").split())
+
+
+def _cut_left(text: str, room: int) -> str:
+    return text if len(text) <= room else f"…{text[1 - room :]}"
+
+
+def _when(job: JobRow, now: dt.datetime) -> str:
+    due_at = instant(job.available_at)
+    if job.status == PENDING and due_at and due_at > now:
+        return f"due in {ago((due_at - now).total_seconds())}"
+    changed = instant(job.updated_at) or instant(job.finished_at) or instant(job.created_at)
+    return f"{ago((now - changed).total_seconds())} ago" if changed else "-"
+
+
+def _document(job: JobRow) -> dict[str, object]:
+    return {name: page.json_time(value) if name.endswith("_at") else value for name, value in job._asdict().items()}
+
+
+def _tell_more(jobs: Sequence[JobRow], arguments: argparse.Namespace, looked_to: int, *, is_filtered: bool) -> None:
+    """Say on standard error what the jobs that were printed do not tell."""
+    if looked_to:
+        page.remark(f"looked back to job {looked_to} only, for lack of time; narrow the search with --since or --sort")
+    elif not jobs and arguments.offset:
+        page.remark(f"there are no more than {page.counted(arguments.offset, 'job')}")
+    elif not jobs and arguments.limit:
+        page.remark("no job matches" if is_filtered else "there are no jobs")
+    elif arguments.limit and len(jobs) == arguments.limit and not arguments.json:
+        page.remark(f"there may be more: --offset {arguments.offset + len(jobs)}, or a larger --limit")

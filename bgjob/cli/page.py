@@ -1,0 +1,152 @@
+"""What a command prints: lines that fit the terminal, or one JSON document."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import unicodedata
+
+from bgjob import clock
+from bgjob.console import ago, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+
+def prepare() -> None:
+    """Let standard output take every character, whatever the locale says, and be there even if it was closed."""
+    if sys.stdout is None or sys.stderr is None:  # as Python leaves them where their descriptors were closed
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def say(text: str = "") -> None:
+    """Print a line, without what could move a cursor or change a colour."""
+    sys.stdout.write(f"{shown(text)}\n")
+
+
+def remark(text: str) -> None:
+    """Print a line about what was printed to standard error, where it is in nobody's way."""
+    sys.stdout.flush()
+    sys.stderr.write(f"{shown(text)}\n")
+
+
+def document(value: object) -> None:
+    """Print `value` as the one JSON document that --json stands for."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2, default=_odd) + "\n")
+
+
+def _odd(value: object) -> str:
+    return clock.to_text(value).replace(" ", "T") + "Z" if hasattr(value, "isoformat") else repr(value)  # type: ignore[arg-type]
+
+
+def json_time(text: object) -> object:
+    """Return a time of the database as ISO 8601 with its zone; anything else as it is."""
+    if isinstance(text, str) and len(text) == _TIME and text[10] == " ":
+        return f"{text[:10]}T{text[11:]}Z"
+    return text
+
+
+_TIME = len("YYYY-MM-DD HH:MM:SS.ffffff")
+
+
+def width() -> int | None:
+    """Return how many columns the terminal has; None where there is no terminal, so nothing need be cut."""
+    if not os.isatty(1):
+        return None
+    import shutil
+
+    return max(shutil.get_terminal_size((80, 24)).columns, _NARROWEST)
+
+
+_NARROWEST = 60
+
+
+def told(name: str, text: str, *, indent: int = 11) -> None:
+    """Print `text` beside its `name`, in as many lines as the terminal makes of it."""
+    columns = width()
+    lines = _wrapped(shown(text), columns - indent) if columns else [text]
+    for number, line in enumerate(lines):
+        say(f"{name if number == 0 else '':{indent}}{line}")
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Return `text` in lines of at most `room` columns, broken between words where that can be."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cells(joined) <= room:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if cells(lines[-1]) + cells(letter) > room:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, room: int | None, below: Sequence[str] = ()) -> None:
+    """Print rows under their head; the last column gets what is left of the room, cut at its beginning.
+
+    `below` holds a line for each row that is printed under it, if it is not empty.
+    """
+    clean = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(cells(row[place]) for row in [list(head), *clean]) for place in range(len(head) - 1)]
+    left = None if room is None else max(room - sum(widths) - 2 * len(widths), 10)
+    for number, row in enumerate([list(head), *clean]):
+        padded = [cell + " " * (widths[place] - cells(cell)) for place, cell in enumerate(row[:-1])]
+        last = row[-1] if left is None else cut(row[-1], left)
+        sys.stdout.write("  ".join([*padded, last]).rstrip() + "\n")
+        if number and below and below[number - 1]:
+            line = shown(below[number - 1])
+            sys.stdout.write("    " + (line if room is None else cut(line, room - 4)) + "\n")
+
+
+def cut(text: str, room: int) -> str:
+    """Return `text`, its end replaced by … where it would take more than `room` columns."""
+    if cells(text) <= room:
+        return text
+    while text and cells(text) > room - 1:
+        text = text[: min(len(text) - 1, room - 1)]
+    return f"{text}…"
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: Chinese and the like take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def time_and_age(text: str | None, now: dt.datetime) -> str:
+    """Return a time of the database for people: to the second, in UTC, and how long ago, or in how long."""
+    try:
+        seconds = (now - clock.from_text(text or "")).total_seconds()
+    except (ValueError, TypeError):  # written past the CHECKs
+        return repr(text) if text is not None else "-"
+    distance = f"{ago(seconds)} ago" if seconds >= 0 else f"in {ago(-seconds)}"
+    return f"{str(text)[:19]} UTC, {distance}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a duration in words, with fractions where it is short."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else ago(seconds)  # noqa: PLR2004  # a minute
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 job`, `2 jobs`, `1,234 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

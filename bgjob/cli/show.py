@@ -1,0 +1,130 @@
+"""`bgjob show ID`: everything of one job, and why it is not running yet."""
+
+from __future__ import annotations
+
+import json
+
+from bgjob import clock
+from bgjob.cli import page
+from bgjob.cli.arguments import job_id
+from bgjob.cli.exits import FINE, NoMatchError
+from bgjob.job import COMPLETED
+from bgjob.store import reading
+from bgjob.views.overview import instant
+from bgjob.views.waiting import reasons
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import datetime as dt
+
+    from bgjob.config import Config
+    from bgjob.store.reading import AttemptRow, JobRow
+
+_TIMES = ("created_at", "available_at", "started_at", "finished_at", "updated_at")
+_TOLD_APART = ("id", "job_class", "method", "params", "status", "error")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take the job's id."""
+    parser.add_argument("id", type=job_id, metavar="ID", help="the job's id")
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    """Print all that is known of a job; raises NoMatchError if there is no such job."""
+    now = clock.now()
+    if not reading.exists(config.database):
+        raise NoMatchError(f"there is no job {arguments.id}: no job was ever queued in {config.database}")
+    with reading.ReadStore(config.database) as store:
+        job = store.job(arguments.id)
+        if job is None:
+            raise NoMatchError(
+                f"there is no job {arguments.id} in {store.path}: it was never queued here, or deleted or pruned"
+            )
+        attempts = store.attempts(job.id)
+        why = reasons(store, job, config, now)
+    if arguments.json:
+        page.document(_document(job, attempts, why))
+    else:
+        _show(job, attempts, why, now)
+    return FINE
+
+
+def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datetime) -> None:
+    page.say(f"job {job.id}  {job.job_class}.{job.method}")
+    _field("status", job.status)
+    for number, reason in enumerate(why):
+        _field("" if number else "why", reason)
+    for name, value in job._asdict().items():
+        if name in _TIMES and value is not None:
+            _field(name, page.time_and_age(value, now))
+        elif name not in (*_TOLD_APART, *_TIMES) and value is not None:
+            _field(name, str(value))
+    if job.error:
+        _field("error", str(job.error))
+    page.say("params" if job.params is not None else "params        none")
+    if job.params is not None:
+        _block(_laid_out(job.params))
+    recorded = {attempt.attempt for attempt in attempts}
+    for attempt in attempts:
+        _show_attempt(attempt, now)
+    number = _attempt_of(job)
+    if job.status == COMPLETED and number not in recorded:
+        page.say(f"attempt {number}: succeeded{_lasted(job.started_at, job.finished_at)}")
+
+
+def _field(name: str, text: str) -> None:
+    page.told(name, text, indent=14)
+
+
+def _attempt_of(job: JobRow) -> int:
+    return job.retry_count + 1 if isinstance(job.retry_count, int) else 1
+
+
+def _laid_out(params: str) -> str:
+    try:
+        return json.dumps(json.loads(params), indent=2, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError):  # written by another program
+        return str(params)
+
+
+def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
+    when = page.time_and_age(attempt.finished_at, now)
+    page.say(f"attempt {attempt.attempt}: {attempt.outcome}{_lasted(attempt.started_at, attempt.finished_at)}; {when}")
+    if attempt.traceback or attempt.error:
+        _block(str(attempt.traceback or attempt.error))
+    if attempt.output:
+        page.say("  output:")
+        _block(str(attempt.output), indent=4)
+
+
+def _lasted(start: str | None, end: str | None) -> str:
+    seconds = _seconds(start, end)
+    return "" if seconds is None else f" after {page.lasting(seconds)}"
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    began, ended = instant(start), instant(end)
+    return max((ended - began).total_seconds(), 0.0) if began and ended else None
+
+
+def _block(text: str, *, indent: int = 2) -> None:
+    # Tabs as they are meant; all else that could move a cursor is escaped.
+    for line in text.expandtabs(4).splitlines():
+        page.say(" " * indent + line)
+
+
+def _document(job: JobRow, attempts: list[AttemptRow], why: list[str]) -> dict[str, object]:
+    return {
+        "job": {name: page.json_time(value) if name in _TIMES else value for name, value in job._asdict().items()},
+        "attempts": [
+            {
+                **attempt._asdict(),
+                "started_at": page.json_time(attempt.started_at),
+                "finished_at": page.json_time(attempt.finished_at),
+                "seconds": _seconds(attempt.started_at, attempt.finished_at),
+            }
+            for attempt in attempts
+        ],
+        "why_not_running": why,
+    }

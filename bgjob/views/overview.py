@@ -1,0 +1,100 @@
+"""The queue at one moment: counts, what is due and running, who works on it, and how fast it goes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+from bgjob import clock
+from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
+from bgjob.views import signs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.store.reading import FirstDue, LastRunner, ReadStore, RunningRow
+
+STATUSES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
+LATELY = dt.timedelta(hours=1)
+
+# Two minutes without a tick are no delay of cron's any more.
+SILENT_AFTER = dt.timedelta(minutes=2)
+
+
+class Overview(NamedTuple):
+    """What `status` tells."""
+
+    counts: dict[str, int]
+    due: int
+    first_due: FirstDue | None
+    next_due: str | None
+    running: list[RunningRow]
+    living: set[int] | None  # runners; None: this user can't tell
+    last_tick: dt.datetime | None
+    runner: LastRunner | None
+    is_locked: bool
+    lock_holder: int | None  # a process that holds the queue lock; None: none, or unknown
+    completed: int  # within the last hour
+    failed: int  # within the last hour, for good
+    failures: dict[str, int]  # attempts within the last hour, by outcome
+    seconds_a_job: float | None  # on the average of the last hour
+    backlog_seconds: float | None  # until all that is due is done, if a runner is at it
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a runner lives and has not ended."""
+        runner = self.runner
+        return runner is not None and not runner.ended and self.living is not None and runner.id in self.living
+
+
+def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
+    """Return how the queue stands at `now`, for a config with so many `workers`."""
+    tally = store.tally(now - LATELY)
+    due, first_due = store.due(now)
+    running = store.running()
+    runner = store.last_runner()
+    living = signs.living(store.path, _numbers(running, runner))
+    is_locked = signs.is_lock_held(store.path)
+    ended, seconds = sum(row.ended for row in tally), sum(row.seconds for row in tally)
+    mean = seconds / ended if ended else None
+    lately = {row.status: row.ended for row in tally}
+    return Overview(
+        counts={**dict.fromkeys(STATUSES, 0), **{row.status: row.jobs for row in tally}},
+        due=due,
+        first_due=first_due,
+        next_due=store.next_due(now),
+        running=running,
+        living=living,
+        last_tick=signs.last_tick(store.path),
+        runner=runner,
+        is_locked=is_locked,
+        lock_holder=_holder(store.path, runner, living) if is_locked else None,
+        completed=lately.get(COMPLETED, 0),
+        failed=lately.get(FAILED, 0),
+        failures=store.failures(now - LATELY),
+        seconds_a_job=mean,
+        backlog_seconds=due * mean / workers if due and mean is not None else None,
+    )
+
+
+def _numbers(running: list[RunningRow], runner: LastRunner | None) -> set[int]:
+    return {row.runner for row in running if row.runner is not None} | ({runner.id} if runner else set())
+
+
+def _holder(database: str, runner: LastRunner | None, living: set[int] | None) -> int | None:
+    """Return who holds the lock: the newest runner while it lives; for others the kernel is asked, which is slow."""
+    if runner and not runner.ended and living and runner.id in living:
+        return runner.pid
+    return signs.lock_holder(database)
+
+
+def is_silent(last_tick: dt.datetime | None, now: dt.datetime) -> bool:
+    """Return whether no tick has come for so long that cron must have stopped."""
+    return last_tick is None or now - last_tick > SILENT_AFTER
+
+
+def instant(text: object) -> dt.datetime | None:
+    """Return the instant in a text of the database; None for an empty one, or one that was written past the CHECKs."""
+    try:
+        return clock.from_text(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,306 @@
+"""`bgjob show ID`: all of one job, and why it is not running yet; and what all commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bgjob.cli.main import COMMANDS
+from tests.test_architecture import WAITING_JOB, open_pipe
+from tests.test_status import bgjob, queue
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+JOBS = """
+class Job:
+    def execute(self, **params):
+        print("hello\\tyou\\x1b[2J")
+    def fail(self):
+        print("about to fail")
+        raise ValueError("no good")
+"""
+
+
+@pytest.fixture(autouse=True)
+def jobs(project: Project) -> None:
+    project.configure("max_retries: 3", methods="execute, fail")
+    project.write_jobs(JOBS)
+
+
+def show(project: Project, job_id: int = 1) -> str:
+    return bgjob(project, "show", str(job_id)).stdout
+
+
+def why(project: Project, job_id: int = 1) -> list[str]:
+    told: dict[str, Any] = json.loads(bgjob(project, "show", str(job_id), "--json").stdout)
+    return list(told["why_not_running"])
+
+
+def tick_now(project: Project) -> None:
+    """Leave the sign of life of a tick that came just now."""
+    project.database.with_name("jobs.sqlite3.tick").touch()
+
+
+# All of one job
+
+
+def test_it_shows_the_fields_the_params_and_each_attempt_with_traceback_and_output(project: Project) -> None:
+    project.configure("max_retries: 1", methods="execute, fail")
+    queue(project, "'fail', priority=3", "params={'to': 'Ärger', 'n': [1, 2]}")
+    project.tick()
+
+    failed, done = show(project, 1), show(project, 2)
+
+    assert "job 1  app.jobs.Job.fail\nstatus        failed\n" in failed
+    assert "priority      3\nretry_count   1\n" in failed
+    assert "error         ValueError: no good\nparams        none\nattempt 1: raised after " in failed
+    assert failed.count("    raise ValueError(") == failed.count("    about to fail\n") == 2
+    assert "\nattempt 2: raised after " in failed
+    assert 'params\n  {\n    "to": "Ärger",\n    "n": [\n      1,\n      2\n    ]\n  }\n' in done
+    assert "attempt 1: succeeded after " in done
+    assert "  output:\n    hello   you\\x1b[2J\n" in done
+    assert "why " not in failed + done
+
+
+def test_json_has_the_row_and_the_attempts_under_stable_keys(project: Project) -> None:
+    project.configure("max_retries: 0", methods="execute, fail")
+    queue(project, "'fail'")
+    project.tick()
+
+    told = json.loads(bgjob(project, "show", "1", "--json").stdout)
+
+    assert list(told) == ["job", "attempts", "why_not_running"]
+    assert {name: told["job"][name] for name in ("id", "status", "error", "params")} == {
+        "id": 1, "status": "failed", "error": "ValueError: no good", "params": None
+    }  # fmt: skip
+    assert told["job"]["created_at"].endswith("Z")
+    [attempt] = told["attempts"]
+    assert list(attempt) == [
+        "attempt", "outcome", "started_at", "finished_at", "error", "traceback", "output", "seconds"
+    ]  # fmt: skip
+    assert (attempt["outcome"], attempt["output"]) == ("raised", "about to fail\n")
+    assert 0 <= attempt["seconds"] < 10
+
+
+def test_an_unknown_id_is_one_line_and_1_and_a_wrong_one_2(project: Project) -> None:
+    before = bgjob(project, "show", "7", code=1)
+    queue(project, "")
+
+    unknown, wrong = bgjob(project, "show", "7", code=1), bgjob(project, "show", "x7", code=2)
+
+    assert before.stderr.startswith("bgjob: there is no job 7: no job was ever queued in ")
+    assert unknown.stderr.startswith("bgjob: there is no job 7 in ")
+    assert unknown.stderr.count("\n") == before.stderr.count("\n") == 1
+    assert "'x7' is no job id" in wrong.stderr
+
+
+# Why it is not running yet
+
+
+def test_a_delayed_job_and_a_retry_tell_when_they_are_due(project: Project) -> None:
+    queue(project, "delay=250.9", "delay=60")
+    project.sql("UPDATE custom_jobs SET retry_count = 3 WHERE id = 2")
+    tick_now(project)
+
+    assert why(project, 1) == ["due in 4 min 10 s: queued with a delay"]
+    assert why(project, 2) in ([f"due in {seconds} s: third retry"] for seconds in (58, 59))
+
+
+def test_a_due_job_tells_how_many_are_before_it(project: Project) -> None:
+    queue(project, "", "priority=9", "delay=3000", "priority=5", "priority=-1")
+    project.sql("UPDATE custom_jobs SET available_at = '2026-01-01 00:00:00.000000' WHERE id = 3")
+    tick_now(project)
+
+    told = [why(project, job_id) for job_id in range(1, 6)]
+
+    assert told == [
+        ["waits behind 2 jobs"],
+        ["it is the next one, and waits for the next tick"],
+        ["waits behind 3 jobs"],
+        ["waits behind 1 job"],
+        ["waits behind 4 jobs"],
+    ]
+
+
+def test_a_silent_cron_is_named_first(project: Project) -> None:
+    queue(project, "")
+    never = why(project)
+    tick_now(project)
+    sign = project.database.with_name("jobs.sqlite3.tick")
+    seven_minutes_ago = time.time() - 420.5
+    os.utime(sign, (seven_minutes_ago, seven_minutes_ago))
+
+    late = why(project)
+
+    assert never == ["no tick ever came: is cron running, and is its line there (crontab -l)?"]
+    assert late == ["no tick for 7 min: is cron running, and is its line there (crontab -l)?"]
+
+
+def test_busy_workers_are_told_and_so_is_the_job_that_runs(project: Project) -> None:
+    project.write_jobs(WAITING_JOB)
+    queue(project, "", "")
+    started, go = open_pipe(project.folder / "started"), open_pipe(project.folder / "go")
+    tick = project.start_tick()
+    assert select.select([started], [], [], 30)[0], "the job did not start"
+    worker = int(os.read(started, 100))
+
+    running, waiting = why(project, 1), why(project, 2)
+    tick.send_signal(signal.SIGKILL)
+    tick.wait()
+    orphaned = why(project, 1)
+    os.close(started)
+    os.close(go)
+
+    assert running == [f"it is being run by process {worker}, for 0 s"]
+    assert waiting == ["the worker is busy"]
+    assert orphaned == ["its runner (1) is gone; the next tick takes the job back"]
+
+
+def test_a_class_that_is_approved_no_more_is_told(project: Project) -> None:
+    queue(project, "")
+    tick_now(project)
+    project.configure(classes="app.jobs.Other")
+
+    [told, _] = why(project)
+
+    assert told.startswith("it would fail: 'app.jobs.Job' is not approved")
+
+
+# What all commands share
+
+
+def test_the_runner_and_the_check_are_commands_too(project: Project) -> None:
+    queue(project, "'execute'", "'fail'", "delay=3000")
+
+    ran = bgjob(project, "run", "-v", "--exit-code", "--job", "1")
+    bgjob(project, "run")
+    nothing = bgjob(project, "run", "--job", "1", code=1)
+    fine, found = bgjob(project, "check"), json.loads(bgjob(project, "check", "--json").stdout)
+    project.configure(classes="app.jobs.Missing")
+    missing = json.loads(bgjob(project, "check", "--json", code=78).stdout)
+
+    assert "DONE" in ran.stdout
+    assert [status for _, status in project.jobs()] == ["completed", "failed", "pending"]
+    assert "job 1 is completed" in nothing.stderr
+    assert "is fine: 1 approved class" in fine.stdout
+    assert (found["problems"], found["classes"]) == ([], ["app.jobs.Job"])
+    assert missing["problems"][0].startswith("app.jobs.Missing")
+
+
+def test_a_loop_by_the_command_starts_ticks(project: Project) -> None:
+    queue(project, "")
+    loop = subprocess.Popen(
+        [sys.executable, "-m", "bgjob", "run", "--loop"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=project.folder,
+        env=project.environment(),
+    )
+    assert loop.stdout
+    try:
+        line = loop.stdout.readline()
+    finally:
+        loop.terminate()
+        loop.communicate(timeout=30)
+
+    assert "app.jobs.Job.execute" in line
+    assert loop.returncode == 0
+
+
+def test_the_config_is_found_above_and_named_before_or_after_the_command(project: Project, tmp_path: Any) -> None:
+    queue(project, "")
+    config = str(project.folder / "config" / "jobs.yaml")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def told(*arguments: str, **more: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-m", "bgjob", *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            cwd=elsewhere,
+            env=project.environment(**more),
+            timeout=60,
+        )
+        assert done.returncode in (0, 78), done.stderr
+        return json.loads(done.stdout)["due"] if done.returncode == 0 else 78
+
+    assert told("--config", config, "status", "--json") == 1
+    assert told("--json", "status", f"--config={config}") == 1
+    assert told("status", "--json", BGJOB_CONFIG=config) == 1
+    assert told("status", "--json", "--config", str(elsewhere / "none.yaml")) == 78
+
+
+def test_a_command_that_there_is_not_gets_a_hint_and_none_gets_help(project: Project) -> None:
+    wrong, none, asked = bgjob(project, "statsu", code=2), bgjob(project, code=2), bgjob(project, "--help")
+
+    assert "there is no command 'statsu'; did you mean 'status'?" in wrong.stderr
+    assert "name a command: status, list, show" in none.stderr
+    assert all(f"\n  {name} " in asked.stdout for name in [*COMMANDS, "run"])
+    assert bgjob(project, "--version").stdout.startswith("bgjob ")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "run"])
+def test_every_command_has_help(project: Project, command: str) -> None:
+    told = bgjob(project, command, "--help").stdout
+
+    assert told.startswith("usage: ")
+    assert "--config PATH" in told
+
+
+def test_a_wrong_config_is_78_for_every_command(project: Project) -> None:
+    project.configure("worker: 2")
+
+    for command in (("status",), ("list",), ("show", "1"), ("run",), ("check",)):
+        done = bgjob(project, *command, code=78)
+
+        assert "did you mean 'workers'?" in done.stderr
+        assert done.stdout == ""
+
+
+def test_a_full_disk_behind_the_output_is_one_line(project: Project) -> None:
+    queue(project, "")
+
+    with Path("/dev/full").open("w", encoding="ascii") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bgjob", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            cwd=project.folder,
+            env=project.environment(),
+            timeout=60,
+        )
+
+    assert done.returncode != 0
+    assert done.stderr == "bgjob: the output can't be written: No space left on device\n"
+
+
+def test_closed_standard_streams_do_no_harm_to_the_database(project: Project) -> None:
+    queue(project, "")
+
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m bgjob status >&- 2>&- <&-"],
+        check=False,
+        cwd=project.folder,
+        env=project.environment(),
+        timeout=60,
+    )
+
+    assert done.returncode == 0
+    connection = sqlite3.connect(project.database)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
