@@ -105,6 +105,48 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE housekeeping (id INTEGER PRIMARY KEY CHECK (id = 1), swept_to INTEGER, swept_at TEXT)",
         "INSERT INTO housekeeping (id, swept_to, swept_at) VALUES (1, 0, NULL)",
     ),
+    (
+        # Few rows, and those that people look for; the completed ones are counted as what is left, so that no job that
+        # succeeds pays for an index.
+        """
+        CREATE INDEX custom_jobs_unsuccessful ON custom_jobs (status, id)
+            WHERE status = 'failed' OR status = 'cancelled'
+        """,
+        # What ended in a span of time: a minute (2026-11-24 02:10) or an hour (2026-11-24 02), UTC.
+        """
+        CREATE TABLE tallies (
+            span TEXT NOT NULL,
+            job_class TEXT NOT NULL,
+            completed INTEGER NOT NULL DEFAULT 0,
+            failed INTEGER NOT NULL DEFAULT 0,
+            seconds REAL NOT NULL DEFAULT 0.0,
+            PRIMARY KEY (span, job_class)
+        ) WITHOUT ROWID
+        """,
+        # A row while no job may be claimed.
+        "CREATE TABLE pause (id INTEGER PRIMARY KEY CHECK (id = 1), since TEXT NOT NULL, who TEXT, reason TEXT)",
+        # One row for each outage; it is over where ended_at is set.
+        """
+        CREATE TABLE alarms (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL CHECK (kind IN ('no tick', 'overdue')),
+            raised_at TEXT NOT NULL,
+            ended_at TEXT,
+            told TEXT NOT NULL
+        )
+        """,
+        # Who uses this queue, from the side of the ticks and from that of queueing, as JSON; `doctor` compares them.
+        """
+        CREATE TABLE fingerprints (
+            side TEXT NOT NULL CHECK (side IN ('tick', 'queueing')),
+            digest TEXT NOT NULL,
+            first_seen TEXT NOT NULL,
+            last_seen TEXT NOT NULL,
+            facts TEXT NOT NULL,
+            PRIMARY KEY (side, digest)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.

@@ -352,6 +352,21 @@ def test_an_older_database_gets_what_is_missing_and_keeps_its_rows(
     assert run_background_job("app.jobs.Job")
 
 
+def test_an_older_database_is_told_as_such_to_those_who_only_read_until_someone_writes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "MIGRATIONS", sql.MIGRATIONS[:1])
+    run_background_job("app.jobs.Job")
+    monkeypatch.undo()
+
+    with pytest.raises(StoreError, match=r"by an older bgjob; the next tick, or the next queued job, brings it up"):
+        Database(str(project.database), read_only=True)
+    Database(str(project.database)).close()
+
+    Database(str(project.database), read_only=True).close()
+    assert project.jobs() == [(1, "pending")]
+
+
 def test_a_migration_that_fails_halfway_leaves_the_database_as_it_was(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,8 +76,7 @@ class Database:
         self.connection.text_factory = _text
         if not schema.is_ours(self):
             if read_only:
-                message = f"{self.path} has no table custom_jobs yet; the first queued job makes it"
-                raise StoreError(message)
+                raise StoreError(schema.what_is_missing(self))
             schema.create(self)
         journal_mode = self.connection.execute("PRAGMA journal_mode").fetchone()[0]
         if journal_mode != "wal":

@@ -74,6 +74,13 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute(sql.TABLE_COLUMNS)}
 
 
+def what_is_missing(database: Database) -> str:
+    """Return why a database that is not complete can't be read, and what completes it."""
+    if _columns(database.connection):
+        return f"{database.path} was last used by an older bgjob; the next tick, or the next queued job, brings it up to date"
+    return f"{database.path} has no table custom_jobs yet; the first queued job makes it"
+
+
 def create(database: Database) -> None:
     """Make what is missing, in one transaction; any number of processes may do so at once."""
     fresh = database.connection.execute("PRAGMA page_count").fetchone()[0] == 0
