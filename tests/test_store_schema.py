@@ -359,7 +359,7 @@ def test_an_older_database_is_told_as_such_to_those_who_only_read_until_someone_
     run_background_job("app.jobs.Job")
     monkeypatch.undo()
 
-    with pytest.raises(StoreError, match=r"by an older bgjob; the next tick, or the next queued job, brings it up"):
+    with pytest.raises(StoreError, match=r"by an older bgjob; the next tick or queued job brings it up"):
         Database(str(project.database), read_only=True)
     Database(str(project.database)).close()
 
