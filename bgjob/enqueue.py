@@ -48,6 +48,8 @@ def run_background_job(
     now = clock.now()
     job = _checked(settings, now, job_class, method, params, priority, delay)
     _intake.enqueue(settings, [job])
+    if now >= _intake.fingerprint_due:
+        _intake.leave_fingerprint(settings, now)
     return True
 
 
@@ -75,6 +77,8 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
             raise
     if checked:
         _intake.enqueue(settings, checked)
+        if now >= _intake.fingerprint_due:
+            _intake.leave_fingerprint(settings, now)
     return True
 
 
@@ -188,6 +192,11 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
     return stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
+_ONCE = dt.timedelta(days=1)
+_TRY_AGAIN = dt.timedelta(minutes=1)
+
+
 class _Intake:
     """The one connection of this process for queueing, shared by its threads and closed around every fork.
 
@@ -200,6 +209,7 @@ class _Intake:
         self._database: Database | None = None
         self._key: tuple[str, str] | None = None
         self._pid = os.getpid()
+        self.fingerprint_due = _LONG_AGO
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def enqueue(self, settings: Config, jobs: list[NewJob]) -> None:
@@ -213,6 +223,25 @@ class _Intake:
         finally:
             self._lock.release()
         wake.ping(path)
+
+    def leave_fingerprint(self, settings: Config, now: dt.datetime) -> None:
+        """Note in the database who queues here, once a day; the job is committed, and nothing here may disturb it."""
+        if not self._lock.acquire(blocking=False):
+            return  # another thread queues, and will come by here
+        try:
+            from bgjob import fingerprint
+            from bgjob.store.fingerprints import leave
+
+            self.fingerprint_due = now + _TRY_AGAIN
+            database = self._database
+            if fingerprint.is_tick or (
+                database is not None and leave(database, fingerprint.QUEUEING, fingerprint.take(settings), now)
+            ):
+                self.fingerprint_due = now + _ONCE
+        except Exception:  # noqa: BLE001, S110  # as said above
+            pass
+        finally:
+            self._lock.release()
 
     def _write(self, settings: Config, jobs: list[NewJob]) -> str:
         if self._is_writing:
@@ -265,6 +294,7 @@ class _Intake:
         self._lock = threading.RLock()
         self._is_writing = False
         self._pid = os.getpid()
+        self.fingerprint_due = _LONG_AGO
         if self._database is not None:
             # A server that forks in C never told us before. Closing this connection, even at exit, would tear the
             # parent's transactions, so nothing may ever close it.

@@ -324,6 +324,17 @@ NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY i
 # Runners of long ago tell nobody anything; the newest rows stay for the person who asks what happened.
 FORGET_RUNNERS = "DELETE FROM runners WHERE id <= (SELECT max(id) FROM runners) - 1000"
 
+FINGERPRINT_SEEN = "SELECT last_seen FROM fingerprints WHERE side = :side AND digest = :digest"
+LEAVE_FINGERPRINT = """
+    INSERT INTO fingerprints (side, digest, first_seen, last_seen, facts)
+    VALUES (:side, :digest, :now, :now, :facts)
+    ON CONFLICT (side, digest) DO UPDATE SET last_seen = excluded.last_seen, facts = excluded.facts
+"""
+FORGET_FINGERPRINTS = """
+    DELETE FROM fingerprints WHERE side = :side AND digest NOT IN (
+        SELECT digest FROM fingerprints WHERE side = :side ORDER BY last_seen DESC LIMIT :most)
+"""
+
 SWEPT = "SELECT swept_to, swept_at FROM housekeeping"
 NOTE_SWEEP = "UPDATE housekeeping SET swept_to = :swept_to, swept_at = :swept_at"
 

@@ -112,11 +112,11 @@ def test_queueing_in_a_fresh_process_imports_nothing_heavy(project: Project) -> 
 
 
 OF_QUEUEING = {
-    "bgjob.approval", "bgjob.clock", "bgjob.config", "bgjob.config_keys", "bgjob.config_kinds",
-    "bgjob.config_problems", "bgjob.config_syntax", "bgjob.config_texts", "bgjob.config_values", "bgjob.config_yaml",
-    "bgjob.enqueue", "bgjob.errors", "bgjob.files", "bgjob.params", "bgjob.sql", "bgjob.store",
-    "bgjob.store.connection", "bgjob.store.intake", "bgjob.store.schema", "bgjob.store.trouble", "bgjob.turn",
-    "bgjob.version", "bgjob.wake",
+    "bgjob.approval", "bgjob.clock", "bgjob.config", "bgjob.config_keys", "bgjob.config_kinds", "bgjob.config_problems",
+    "bgjob.config_syntax", "bgjob.config_texts", "bgjob.config_values", "bgjob.config_yaml", "bgjob.enqueue",
+    "bgjob.errors", "bgjob.files", "bgjob.fingerprint", "bgjob.mounts", "bgjob.params", "bgjob.sql", "bgjob.store",
+    "bgjob.store.connection", "bgjob.store.fingerprints", "bgjob.store.intake", "bgjob.store.schema",
+    "bgjob.store.trouble", "bgjob.turn", "bgjob.version", "bgjob.wake",
 }  # fmt: skip
 
 

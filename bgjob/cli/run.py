@@ -6,7 +6,7 @@ import datetime as dt
 import time
 import traceback
 
-from bgjob import clock, config, memo, wake
+from bgjob import clock, config, fingerprint, memo, wake
 from bgjob.console import Console, since
 from bgjob.errors import BgjobError, ConfigError, LockError, StoreError
 from bgjob.life import NEXT_IN_LINE, LifeFile
@@ -14,6 +14,7 @@ from bgjob.lock import QueueLock
 from bgjob.logs import Logs
 from bgjob.runner import CONFIG_WRONG, FINE, OUR_BUG, STORE_UNUSABLE, Runner
 from bgjob.store.connection import Database
+from bgjob.store.fingerprints import leave
 from bgjob.store.jobs import JobStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
@@ -110,6 +111,9 @@ def tick(written: Config, options: Options, console: Console) -> int:
             # What the options change is no matter of the next tick's.
             memo.write(written.path, written.content, database=settings.database, always_start=written.linger > 0)
             memo.leave_sign_of_life(database.path)
+            fingerprint.is_tick = True
+            if options.job is None and not options.in_process:  # else it is a person, whose surroundings are others
+                leave(database, fingerprint.TICK, fingerprint.take(settings), clock.now())
             wanted = _is_runner_wanted(settings, database, only=options.job)
             newest = RunnerStore(database).newest()
         finally:
