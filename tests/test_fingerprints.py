@@ -81,21 +81,24 @@ def test_what_differs_makes_another_fingerprint(project: Project) -> None:
 
 
 def test_no_value_of_a_variable_that_may_be_secret_lands_in_the_database(project: Project) -> None:
-    queue(project, API_TOKEN="a-secret-of-mine", DATABASE_URL="postgres://me:a-secret-of-mine@host/db")
+    secret = "a-secret-of-mine"
+    queue(project, API_TOKEN=secret, DATABASE_URL=f"postgres://me:{secret}@host/db")
 
     told = facts(project, "queueing")
     stored = b"".join(path.read_bytes() for path in project.database.parent.glob("jobs.sqlite3*") if path.is_file())
     assert len(told["hashed"]["API_TOKEN"]) == 4
     assert b"API_TOKEN" in stored
-    assert b"a-secret-of-mine" not in stored
+    assert secret.encode() not in stored
 
 
 def test_what_differs_in_each_session_or_process_makes_no_new_one(project: Project) -> None:
-    queue(project, SSH_CLIENT="1", PWD="/x", XDG_SESSION_ID="1", REQUEST_ID="1", RUN="1")
-    queue(project, SSH_CLIENT="2", PWD="/y", XDG_SESSION_ID="2", REQUEST_ID="2", RUN="2")
+    queue(project, SSH_CLIENT="1", OLDPWD="/x", XDG_SESSION_ID="1", REQUEST_ID="1", RUN="1")
+    queue(project, SSH_CLIENT="2", OLDPWD="/y", XDG_SESSION_ID="2", REQUEST_ID="2", RUN="2")
 
     assert sides(project) == ["queueing"]
-    assert {"SSH_CLIENT", "PWD", "XDG_SESSION_ID", "REQUEST_ID"} & facts(project, "queueing")["hashed"].keys() == set()
+    assert {"SSH_CLIENT", "OLDPWD", "XDG_SESSION_ID", "REQUEST_ID"} & facts(project, "queueing")[
+        "hashed"
+    ].keys() == set()
 
 
 def test_it_is_written_again_only_after_an_hour(project: Project) -> None:
@@ -143,11 +146,11 @@ def test_a_forked_process_leaves_its_own(project: Project) -> None:
 
 
 def test_a_job_that_queues_is_no_side_of_its_own(project: Project) -> None:
-    project.write_jobs(
-        "from bgjob import run_background_job\n" + JOB.replace("pass", "run_background_job(Job, 'other')")
-    )
     project.configure(methods="execute, other")
-    project.write_jobs((project.folder / "app" / "jobs.py").read_text() + "    def other(self): pass\n")
+    project.write_jobs(
+        "from bgjob import run_background_job\n"
+        "class Job:\n    def execute(self): run_background_job(Job, 'other')\n    def other(self): pass\n"
+    )
     queue(project)
     project.sql("DELETE FROM fingerprints")
 
