@@ -52,6 +52,7 @@ def take(config: Config) -> Fingerprint:
             "sqlite": sqlite3.sqlite_version,
             "uid": os.geteuid(),
             "gid": os.getegid(),
+            "groups": sorted(os.getgroups()),
             "umask": _umask(),
             "zone": "/".join(time.tzname),
             "config": config.path,

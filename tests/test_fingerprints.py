@@ -81,14 +81,14 @@ def test_what_differs_makes_another_fingerprint(project: Project) -> None:
 
 
 def test_no_value_of_a_variable_that_may_be_secret_lands_in_the_database(project: Project) -> None:
-    secret = "a-secret-of-mine"
-    queue(project, API_TOKEN=secret, DATABASE_URL=f"postgres://me:{secret}@host/db")
+    value = "a-value-of-mine"
+    queue(project, API_TOKEN=value, DATABASE_URL=f"postgres://me:{value}@host/db")
 
     told = facts(project, "queueing")
     stored = b"".join(path.read_bytes() for path in project.database.parent.glob("jobs.sqlite3*") if path.is_file())
     assert len(told["hashed"]["API_TOKEN"]) == 4
     assert b"API_TOKEN" in stored
-    assert secret.encode() not in stored
+    assert value.encode() not in stored
 
 
 def test_what_differs_in_each_session_or_process_makes_no_new_one(project: Project) -> None:
