@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.config import Config
     from bgjob.console import Console
-    from bgjob.crew import Child
+    from bgjob.crew import Child, Crew
     from bgjob.job import Job
     from bgjob.life import LifeFile
     from bgjob.logs import Logs
@@ -28,10 +28,10 @@ _LONGEST_TAIL = 400
 class Aftermath:
     """Settles for workers that can't any more, and counts what it settled."""
 
-    def __init__(self, config: Config, *, counts: dict[str, int], logs: Logs, console: Console) -> None:
-        """Add to `counts` (by verb) whatever is settled here."""
+    def __init__(self, config: Config, *, crew: Crew, logs: Logs, console: Console) -> None:
+        """Add to the tally of `crew` whatever is settled here."""
         self._config = config
-        self._counts = counts
+        self._crew = crew
         self._logs = logs
         self._console = console
 
@@ -80,7 +80,7 @@ class Aftermath:
         with store.transaction():
             held = store.release(job, now)
         if held:
-            self._counts["release"] += 1
+            self._crew.tally.count("release", job.job_class, 0.0)
             self._logs.release(job, now, reason=reason)
             self._console.job(job, now, word="BACK", duration=duration)
 
@@ -100,7 +100,7 @@ class Aftermath:
         with store.transaction():
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
         if settlement.held:
-            self._counts[settlement.verb] += 1
+            self._crew.tally.count(settlement.verb, job.job_class, duration)
             tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
 
 

@@ -9,7 +9,8 @@ import signal
 from bgjob import clock, process
 from bgjob.child import become_child
 from bgjob.output import Capture
-from bgjob.slot import IDLE, STARTING, VERBS, Slot
+from bgjob.slot import IDLE, STARTING, Slot
+from bgjob.tally import Tally
 from bgjob.worker import Worker, work_and_exit
 
 TYPE_CHECKING = False
@@ -74,7 +75,7 @@ class Crew:
         self._console = console
         self._verbose = verbose
         self._children: dict[int, Child] = {}
-        self.counts = dict.fromkeys(VERBS, 0)
+        self.tally = Tally(config.classes)  # of those that have ended
 
     def __len__(self) -> int:
         return len(self._children)
@@ -84,7 +85,7 @@ class Crew:
 
     def fork(self, *, runner: int, workers: int, only: int | None, lingers: bool) -> None:
         """Fork a worker; the caller has no database connection open."""
-        slot, capture = Slot(), None if self._verbose else Capture()
+        slot, capture = Slot(self._config.classes), None if self._verbose else Capture()
         ear, bell = os.pipe()
         runner_pid = os.getpid()
         try:
@@ -124,6 +125,10 @@ class Crew:
         if capture:
             capture.runner_side()
         self._children[pid] = Child(pid, slot, capture, bell)
+
+    def tallied(self) -> Tally:
+        """Return what the jobs came to so far, those of workers that have ended among them."""
+        return self.tally.plus(child.slot.tally for child in self)
 
     def idle(self) -> list[Child]:
         """Return the workers that wait to be woken."""
@@ -166,8 +171,7 @@ class Crew:
             if code is None:
                 continue
             del self._children[child.pid]
-            for verb, count in child.slot.counts().items():
-                self.counts[verb] += count
+            self.tally = self.tally.plus([child.slot.tally])
             try:
                 yield child, code
             finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bgjob import clock
+from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
+from bgjob.tally import Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +24,22 @@ class House:
         self._queue = queue
         self._logs = logs
         self._console = console
-        self._settled_at_last_sync = 0
+        self._tally_at_last_sync = Tally(config.classes)
         self._has_mute_worker = False
         self._told_of_logs = False
         self._complaints: set[str] = set()
 
-    def sync(self, runner: int, *, settled: int) -> None:
-        """Sync to the disk what was settled, if that is more than the last time."""
-        if settled != self._settled_at_last_sync:
-            self._settled_at_last_sync = settled
-            self._queue.sync(runner, clock.now())
+    def sync(self, runner: int, tally: Tally) -> None:
+        """Sync to the disk what was settled, if that is more than the last time, and write down what it came to."""
+        added = tally.since(self._tally_at_last_sync)
+        if added:
+            self._queue.sync(runner, clock.now(), added)
+            self._tally_at_last_sync = tally
+
+    def close(self, runner: int, tally: Tally) -> None:
+        """Note that the runner has ended, and what its jobs came to since the last sync."""
+        store = RunnerStore(self._queue.connected().database)
+        store.end(runner, clock.now(), tally.since(self._tally_at_last_sync))
 
     def prune(self, seconds: float = 0) -> None:
         """Prune a stretch of old rows, or as many as `seconds` allow."""

@@ -15,6 +15,9 @@ from bgjob.store.runners import RunnerStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
+
+    from bgjob.tally import Added
 
 
 class QueueFile:
@@ -44,11 +47,11 @@ class QueueFile:
             self._store.database.close()
             self._store = None
 
-    def sync(self, runner: int, now: dt.datetime) -> None:
-        """Note that the runner still lives, synced to the disk, and with it all that was settled before."""
+    def sync(self, runner: int, now: dt.datetime, added: Sequence[Added]) -> None:
+        """Note that the runner lives and what was `added` to its tally; sync that, and all that was settled before."""
         database = self._opened(durability="full")
         try:
-            RunnerStore(database).seen(runner, now)
+            RunnerStore(database).seen(runner, now, added)
         finally:
             database.close()
 

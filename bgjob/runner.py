@@ -62,7 +62,7 @@ class Runner:
         self._logs = logs
         self._console = console
         self._crew = Crew(config, logs=logs, console=console, verbose=verbose)
-        self._aftermath = Aftermath(config, counts=self._crew.counts, logs=logs, console=console)
+        self._aftermath = Aftermath(config, crew=self._crew, logs=logs, console=console)
         self._here: Worker | None = None
         self._ear: Ear | None = None
         self._queue = QueueFile(config.database)
@@ -96,16 +96,17 @@ class Runner:
             if self._ear:
                 self._ear.close()
         duration = clock.monotonic() - started
-        if any(self._crew.counts.values()):
-            self._logs.tick(clock.now(), runner=self._number, counts=self._crew.counts, duration=duration)
+        counts = self._crew.tally.counts()
+        if any(counts.values()):
+            self._logs.tick(clock.now(), runner=self._number, counts=counts, duration=duration)
         self._house.look_after_logs(may_rotate=not self._retired)
-        self._console.summary(self._crew.counts, duration=duration)
+        self._console.summary(counts, duration=duration)
         return self._exit_code
 
     @property
     def failed(self) -> int:
         """How many jobs have failed for good in this run."""
-        return self._crew.counts["fail"]
+        return self._crew.tally.counts()["fail"]
 
     @property
     def _lingers(self) -> bool:
@@ -133,7 +134,7 @@ class Runner:
             return
         if not self._retired:
             self._house.prune(_SECONDS_OF_UPKEEP)
-        RunnerStore(self._queue.connected().database).end(self._number, clock.now())
+        self._house.close(self._number, self._crew.tally)
         self._life.free(self._number)
 
     def _work_here(self) -> None:
@@ -143,7 +144,7 @@ class Runner:
         self._queue.disconnect()
         self._here = worker
         self._exit_code = _EXIT_CODE_AFTER.get(worker.work(self._only), FINE)
-        self._crew.counts |= worker.counts()
+        self._crew.tally = self._crew.tally.plus([worker.tally])
         if len(self._stopped_by) > 1:
             self._exit_code = 128 + self._stopped_by[-1]
 
@@ -197,7 +198,7 @@ class Runner:
         """Return how many jobs could start now, within the limit on workers over all runners."""
         if self._only is None:
             return min(look.due, self._config.workers - look.processing)
-        wanted = not len(self._crew) and not any(self._crew.counts.values())
+        wanted = not len(self._crew) and not any(self._crew.tally.counts().values())
         return int(wanted and self._queue.connected().status_of(self._only) == PENDING)
 
     def _is_over(self, look: Look) -> bool:
@@ -260,7 +261,7 @@ class Runner:
             self._house.note_mute_worker()
         if self._retired:
             wake.ping(store.database.path)  # a slot is free for the runner that has the queue now
-        fruitless = job is None and not any(child.slot.counts().values()) and not child.slot.must_stop
+        fruitless = job is None and not any(child.slot.tally.counts().values()) and not child.slot.must_stop
         self._fruitless = self._fruitless + 1 if fruitless else 0
 
     def _wind_up(self) -> None:
@@ -294,9 +295,8 @@ class Runner:
         if clock.monotonic() < self._next_look_around or self._queue.is_gone:
             return
         self._next_look_around = clock.monotonic() + _LOOK_EVERY
-        settled = sum(sum(child.slot.counts().values()) for child in self._crew) + sum(self._crew.counts.values())
         try:
-            self._house.sync(self._number, settled=settled)
+            self._house.sync(self._number, self._crew.tallied())
             if not self._retired:
                 self._house.look_after_logs(may_rotate=True)
                 self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)

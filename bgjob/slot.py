@@ -8,7 +8,12 @@ from __future__ import annotations
 import mmap
 import struct
 
-VERBS = ("complete", "retry", "fail", "release")
+from bgjob import tally
+from bgjob.tally import Tally
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 STARTING, BUSY, IDLE, SETTLING = range(4)
 
@@ -16,21 +21,22 @@ STARTING, BUSY, IDLE, SETTLING = range(4)
 ENDED, BOOT_FAILED, STORE_FAILED, FILES_CLOSED = range(4)
 
 _JOB = struct.Struct("qdd")
-_COUNT = struct.Struct("q")
 _STATE_AT = _JOB.size
 _STOP_AT = _STATE_AT + 1
 _MUTE_AT = _STATE_AT + 2
 _ENDING_AT = _STATE_AT + 3
-_COUNTS_AT = _STATE_AT + 8
-_SIZE = _COUNTS_AT + _COUNT.size * len(VERBS)
+_TALLY_AT = _STATE_AT + 8
 
 
 class Slot:
     """Shared memory of one worker and its runner, made before the fork."""
 
-    def __init__(self) -> None:
-        """Map the memory; all fields are zero, so the state is STARTING."""
-        self._memory = mmap.mmap(-1, _SIZE)
+    def __init__(self, classes: Collection[str] = ()) -> None:
+        """Map the memory; all fields are zero, so the state is STARTING. `classes`: those that are tallied apart."""
+        size = tally.size(len(classes)) * 8
+        self._memory = mmap.mmap(-1, _TALLY_AT + size)
+        self._numbers = memoryview(self._memory)[_TALLY_AT:].cast("d")
+        self.tally = Tally(classes, self._numbers)
 
     def begin(self, job_id: int, since: float, kill_at: float) -> None:
         """Worker: note the job it starts, the monotonic instant, and the one after which the runner shall kill it."""
@@ -97,18 +103,7 @@ class Slot:
         """Runner: whether the worker could not log a line."""
         return self._memory[_MUTE_AT] != 0
 
-    def count(self, verb: str) -> None:
-        """Worker: one more job was settled by `verb`."""
-        at = _COUNTS_AT + _COUNT.size * VERBS.index(verb)
-        _COUNT.pack_into(self._memory, at, _COUNT.unpack_from(self._memory, at)[0] + 1)
-
-    def counts(self) -> dict[str, int]:
-        """Return how many jobs were settled by which verb."""
-        return {
-            verb: _COUNT.unpack_from(self._memory, _COUNTS_AT + _COUNT.size * index)[0]
-            for index, verb in enumerate(VERBS)
-        }
-
     def close(self) -> None:
         """Unmap the memory."""
+        self._numbers.release()
         self._memory.close()

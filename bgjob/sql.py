@@ -321,6 +321,19 @@ CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 PROCESS_OF_RUNNER = "SELECT process FROM runners WHERE id = :id"
 NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY id DESC LIMIT 1"
 
+# The sum of what the runners have counted: no settled job pays for a row, and nobody counts a million of them.
+ADD_TO_TALLIES = """
+    INSERT INTO tallies (span, job_class, completed, failed, seconds)
+    VALUES (:span, :job_class, :completed, :failed, :seconds)
+    ON CONFLICT (span, job_class) DO UPDATE SET
+        completed = completed + :completed, failed = failed + :failed, seconds = seconds + :seconds
+"""
+
+# Spans are told by the length of their text, so that neither kind counts for the other.
+FORGET_TALLIES = """
+    DELETE FROM tallies WHERE (length(span) = 16 AND span < :minute) OR (length(span) = 13 AND span < :hour)
+"""
+
 # Runners of long ago tell nobody anything; the newest rows stay for the person who asks what happened.
 FORGET_RUNNERS = "DELETE FROM runners WHERE id <= (SELECT max(id) FROM runners) - 1000"
 

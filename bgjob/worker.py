@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bgjob.job import Job, Outcome, Raised
     from bgjob.logs import Logs
     from bgjob.output import Capture
+    from bgjob.tally import Tally
 
 SECONDS_FOR_BOOT = 300.0
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
@@ -71,15 +72,16 @@ class Worker:
     @classmethod
     def in_process(cls, config: Config, *, runner: int, workers: int, logs: Logs, console: Console) -> Worker:
         """Return a worker that works in the runner's own process."""
-        return cls(config, runner=runner, workers=workers, slot=Slot(), logs=logs, console=console)
+        return cls(config, runner=runner, workers=workers, slot=Slot(config.classes), logs=logs, console=console)
 
     def stop(self) -> None:
         """Claim no more after the job that runs."""
         self._slot.ask_to_stop()
 
-    def counts(self) -> dict[str, int]:
-        """Return how many jobs were settled by which verb."""
-        return self._slot.counts()
+    @property
+    def tally(self) -> Tally:
+        """What its jobs came to."""
+        return self._slot.tally
 
     def work(self, only: int | None = None) -> int:
         """Run due jobs until there are none (or just the job with the id `only`); return why it ended."""
@@ -181,8 +183,9 @@ class Worker:
         if self._capture:
             self._capture.empty()
         outcome = self._outcome(job, rules)
-        duration = clock.monotonic() - since
-        self._slot.settle(job.id, since, clock.monotonic() + SECONDS_TO_SETTLE)
+        ended = clock.monotonic()
+        duration = ended - since
+        self._slot.settle(job.id, since, ended + SECONDS_TO_SETTLE)
         output = self._flushed_output()
         self._look_what_is_left(store, state, outcome, rules)
         following = None
@@ -192,7 +195,8 @@ class Worker:
             if not last and not self._may_not_go_on():
                 following = self._claim(store, now)
         if settlement.held:
-            self._slot.count(settlement.verb)
+            # With its settlement: by these seconds the end of a backlog is foretold.
+            self._slot.tally.count(settlement.verb, job.job_class, clock.monotonic() - since)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
         if self._logs.take_trouble():
             self._slot.note_mute_logs()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob.slot import BUSY, ENDED, FILES_CLOSED, IDLE, SETTLING, STARTING, VERBS, Slot
+from bgjob.slot import BUSY, ENDED, FILES_CLOSED, IDLE, SETTLING, STARTING, Slot
+from bgjob.tally import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ def test_a_new_slot_is_starting_without_a_job(slot: Slot) -> None:
     assert slot.current() == (0, 0.0, 0.0)
     assert slot.must_stop is False
     assert slot.ending == ENDED
-    assert slot.counts() == dict.fromkeys(VERBS, 0)
+    assert slot.tally.counts() == dict.fromkeys(VERBS, 0)
 
 
 @given(
@@ -71,13 +72,13 @@ def test_the_parts_do_not_overwrite_each_other(slot: Slot) -> None:
     slot.begin(2**63 - 1, 1.0, 2.0)
     for number, verb in enumerate(VERBS, 1):
         for _ in range(300 * number):
-            slot.count(verb)
+            slot.tally.count(verb, "", 0.5)
     slot.ask_to_stop()
     slot.state = IDLE
     slot.ending = FILES_CLOSED
 
     assert slot.current() == (2**63 - 1, 1.0, 2.0)
-    assert slot.counts() == {verb: 300 * number for number, verb in enumerate(VERBS, 1)}
+    assert slot.tally.counts() == {verb: 300 * number for number, verb in enumerate(VERBS, 1)}
     assert slot.must_stop
     assert slot.state == IDLE
     assert slot.ending == FILES_CLOSED
@@ -96,16 +97,16 @@ def test_a_job_that_is_being_settled_can_be_told_from_one_that_runs(slot: Slot) 
 def test_what_the_worker_writes_its_runner_reads_even_after_the_worker_was_killed(slot: Slot) -> None:
     def work() -> None:
         slot.begin(7, 1.25, 9.5)
-        slot.count("complete")
-        slot.count("complete")
-        slot.count("retry")
+        slot.tally.count("complete", "", 0.5)
+        slot.tally.count("complete", "", 0.5)
+        slot.tally.count("retry", "", 0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_a_worker(work) == -signal.SIGKILL
 
     assert slot.current() == (7, 1.25, 9.5)
     assert slot.state == BUSY
-    assert slot.counts() == {**dict.fromkeys(VERBS, 0), "complete": 2, "retry": 1}
+    assert slot.tally.counts() == {**dict.fromkeys(VERBS, 0), "complete": 2, "retry": 1}
 
 
 def test_what_the_runner_asks_for_its_worker_sees(slot: Slot) -> None:
@@ -137,5 +138,5 @@ def test_two_workers_have_nothing_in_common(slot: Slot) -> None:
 
 
 def test_a_verb_that_is_none_is_refused(slot: Slot) -> None:
-    with pytest.raises(ValueError, match="not in tuple"):
-        slot.count("claim")
+    with pytest.raises(KeyError, match="claim"):
+        slot.tally.count("claim", "", 0.5)

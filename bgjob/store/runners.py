@@ -10,8 +10,14 @@ from bgjob import clock, sql, version
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
+    import sqlite3
+    from collections.abc import Sequence
 
     from bgjob.store.connection import Database
+    from bgjob.tally import Added
+
+# How much of a time's text names its minute, and its hour.
+MINUTE, HOUR = len("YYYY-MM-DD HH:MM"), len("YYYY-MM-DD HH")
 
 
 class RunnerStore:
@@ -44,15 +50,17 @@ class RunnerStore:
         rows = self._database.fetch(sql.PROCESS_OF_RUNNER, {"id": number})
         return str(rows[0][0]) if rows else ""
 
-    def seen(self, number: int, now: dt.datetime) -> None:
-        """Note that the runner still lives."""
+    def seen(self, number: int, now: dt.datetime, added: Sequence[Added] = ()) -> None:
+        """Note that the runner still lives, and what was `added` to the tally of its jobs."""
         with self._database.transaction() as connection:
             connection.execute(sql.SEE_RUNNER, {"id": number, "now": clock.to_text(now)})
+            _add(connection, now, added)
 
-    def end(self, number: int, now: dt.datetime) -> None:
-        """Note that the runner has ended, and bring the write-ahead log back to nothing."""
+    def end(self, number: int, now: dt.datetime, added: Sequence[Added] = ()) -> None:
+        """Note that the runner has ended, as `seen` does, and bring the write-ahead log back to nothing."""
         with self._database.transaction() as connection:
             connection.execute(sql.END_RUNNER, {"id": number, "now": clock.to_text(now)})
+            _add(connection, now, added)
         # Whoever still reads may keep it from shrinking; the next tick tries again.
         self._database.fetch(sql.CHECKPOINT)
 
@@ -60,6 +68,13 @@ class RunnerStore:
         """Return the newest runner, or None if there never was one."""
         rows = self._database.fetch(sql.NEWEST_RUNNER)
         return RunnerRow(*rows[0]) if rows else None
+
+
+def _add(connection: sqlite3.Connection, now: dt.datetime, added: Sequence[Added]) -> None:
+    """Add to the tallies of this minute and of this hour."""
+    text = clock.to_text(now)
+    spans = (text[:MINUTE], text[:HOUR])
+    connection.executemany(sql.ADD_TO_TALLIES, [{"span": span, **row._asdict()} for row in added for span in spans])
 
 
 class RunnerRow(NamedTuple):

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 STRETCH = 500
 SWEEP_EVERY = dt.timedelta(hours=1)
 
+# What `status` tells of the last hour is added up of minutes; hours are for whoever looks back.
+KEEP_MINUTES = dt.timedelta(hours=2)
+KEEP_HOURS = dt.timedelta(days=30)
+
 
 class Upkeep:
     """A sweep over all rows, once an hour, in steps that anybody may interrupt."""
@@ -39,6 +43,9 @@ class Upkeep:
         with self._database.transaction() as connection:
             if upto is not None:
                 connection.execute(sql.PRUNE, {"after": after, "upto": upto, **cutoffs})
+            else:
+                cutoffs = {"minute": clock.to_text(now - KEEP_MINUTES), "hour": clock.to_text(now - KEEP_HOURS)}
+                connection.execute(sql.FORGET_TALLIES, cutoffs)
             connection.execute(
                 sql.NOTE_SWEEP, {"swept_to": upto or 0, "swept_at": None if upto else clock.to_text(now)}
             )
