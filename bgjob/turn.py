@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import time
 
@@ -19,9 +20,14 @@ from bgjob import clock, files
 # How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
 NO_COURTESY_FOR = 30.0
+# At first whoever waits looks again and again, for a tenth of a millisecond: a write that syncs nothing is over sooner
+# than a nap would be, and two workers that take turns would spend their time being woken.
+_LOOKS = 40
 # A nap is as long as a few writes, so that whoever waits hardly slows whoever writes; longer where the wait is long.
 _NAP, _LONG_NAP = 0.00025, 0.01
 _LONG = 0.1
+
+_give_way = getattr(os, "sched_yield", None) or functools.partial(time.sleep, 0)
 
 # Until when nobody waits any more, by path: each connection has a Turn of its own.
 _rude_until: dict[str, float] = {}
@@ -68,6 +74,10 @@ class Turn:
         started = now = clock.monotonic()
         if now < _rude_until.get(self._path, 0.0):
             return False
+        for _ in range(_LOOKS):
+            _give_way()
+            if self._lock():
+                return True
         while now - started < LONGEST_WAIT:
             time.sleep(_NAP if now - started < _LONG else _LONG_NAP)
             if self._lock():
