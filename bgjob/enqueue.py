@@ -16,7 +16,7 @@ from bgjob.store.intake import available_at, enqueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from bgjob.config import Config
@@ -60,6 +60,15 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
     class alone.
     Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
     """
+    return queue_all(jobs, written=lambda checked: checked)
+
+
+def queue_all(
+    jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any] | type | str],
+    *,
+    written: Callable[[list[NewJob]], list[NewJob]],
+) -> bool:
+    """Do what `run_background_jobs` does; `written` hands the checked jobs to the store, and may count them."""
     if isinstance(jobs, (str, bytes, Mapping, type)) or not hasattr(jobs, "__iter__"):
         message = f"jobs must be a list (or another iterable) of jobs, not one {type(jobs).__name__}"
         raise InvalidJobError(message)
@@ -76,7 +85,7 @@ def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | lis
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
     if checked:
-        _intake.enqueue(settings, checked)
+        _intake.enqueue(settings, written(checked))
         if now >= _intake.fingerprint_due:
             _intake.leave_fingerprint(settings, now)
     return True

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bgjob import clock
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
+from bgjob.cli.progress import Bar
 from bgjob.config_texts import DURATION_UNITS, parse_duration
 from bgjob.console import shown
 from bgjob.job import PROCESSING
@@ -35,6 +36,7 @@ class Verb(NamedTuple):
 
     name: str
     past: str  # "requeued"
+    doing: str  # "requeueing"
     leaves: tuple[str, ...]  # the statuses of jobs that it may be done to
     unless_told: tuple[str, ...]  # those of them that the filters mean where --status does not say
     tells_processing: bool  # whether a person who filters may have meant jobs that are processing, too
@@ -174,13 +176,18 @@ class _Errand:
             self._ask(count)
         logs = Logs(self._config.log_directory, max_size=self._config.log_max_size, files=self._config.log_files)
         try:
-            for batch in batches:
-                now = clock.now()
-                done = self._verb.act(self._store, batch, now)
-                self._done += len(done)
-                self._changed_meanwhile += len(batch) - len(done)
-                for job in done:
-                    self._verb.tell(logs, job, now)
+            with Bar(self._verb.doing, count, wanted=not self._arguments.json) as bar:
+                for batch in batches:
+                    now = clock.now()
+                    done = self._verb.act(self._store, batch, now)
+                    self._done += len(done)
+                    self._changed_meanwhile += len(batch) - len(done)
+                    for job in done:
+                        self._verb.tell(logs, job, now)
+                    bar.advance(len(batch))
+        except KeyboardInterrupt:
+            _warn(f"stopped: {self._verb.past} {self._done:,} of {_jobs(count)}")
+            raise
         finally:
             trouble = logs.take_trouble()
             logs.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CANCEL = byhand.Verb(
     name="cancel",
     past="cancelled",
+    doing="cancelling",
     leaves=(PENDING,),
     unless_told=(PENDING,),
     tells_processing=True,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DELETE = byhand.Verb(
     name="delete",
     past="deleted",
+    doing="deleting",
     leaves=(PENDING, COMPLETED, FAILED, CANCELLED),
     unless_told=(COMPLETED, FAILED, CANCELLED),
     tells_processing=True,

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import sys
 
-from bgjob import clock, run_background_job, run_background_jobs
+from bgjob import clock, run_background_job
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
+from bgjob.cli.progress import Bar, Counted
 from bgjob.config import VARIABLE
 from bgjob.config_texts import parse_duration
 from bgjob.console import shown
+from bgjob.enqueue import queue_all
 from bgjob.errors import BgjobError, InvalidJobError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, BinaryIO
 
     from bgjob.config import Config
+    from bgjob.store.intake import NewJob
 
 _STANDARD_INPUT = "-"
 
@@ -95,13 +100,20 @@ def _queue_many(arguments: argparse.Namespace) -> int:
     if any(word is not None for word in words):
         raise WrongUsageError("with --file each line says all of its job: leave CLASS, --priority, --delay, --at out")
     if arguments.file == _STANDARD_INPUT:
-        return _queue_lines(_Lines(sys.stdin.buffer.fileno(), "standard input"))
-    return _queue_lines(_Lines(arguments.file, arguments.file))
+        lines = _Lines(sys.stdin.buffer.fileno(), "standard input", shows=not arguments.json)
+    else:
+        lines = _Lines(arguments.file, arguments.file, shows=not arguments.json)
+    with contextlib.ExitStack() as bars:
+
+        def written(jobs: list[NewJob]) -> list[NewJob]:
+            return Counted(jobs, bars.enter_context(Bar("queueing", len(jobs), wanted=not arguments.json)))
+
+        return _queue_lines(lines, written)
 
 
-def _queue_lines(lines: _Lines) -> int:
+def _queue_lines(lines: _Lines, written: Callable[[list[NewJob]], list[NewJob]]) -> int:
     try:
-        run_background_jobs(lines)
+        queue_all(lines, written=written)
     except BgjobError as error:
         if lines.number and not lines.is_at_end:
             # The function counts jobs; a person looks for a line.
@@ -116,24 +128,29 @@ def _queue_lines(lines: _Lines) -> int:
 class _Lines:
     """The jobs of a file of JSON lines, one after another, and how far it has been read."""
 
-    def __init__(self, source: str | int, name: str) -> None:
+    def __init__(self, source: str | int, name: str, *, shows: bool) -> None:
         self.name = name
         self.number = 0  # of the line, from 1
         self.jobs = 0
         self.is_at_end = False
         self._source = source
+        self._shows = shows
         self._now = clock.now()  # before the function looks at the clock: what is due at a time, is not due before
 
     def place(self) -> str:
         return f"{self.name}, line {self.number}"
 
     def __iter__(self) -> Iterator[dict[str, Any] | list[Any] | str]:
-        with self._opened() as file:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._opened())
+            size = _size(file)
+            bar = stack.enter_context(Bar("reading", size, unit="lines" if size is None else "", wanted=self._shows))
             for self.number, line in enumerate(file, 1):
                 text = self._text(line).rstrip()
                 if text:
                     self.jobs += 1
                     yield _job(text, self._now)
+                bar.advance(1 if size is None else len(line))
         self.is_at_end = True
 
     def _opened(self) -> BinaryIO:
@@ -147,6 +164,12 @@ class _Lines:
             return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InvalidJobError(f"byte {error.start + 1} is no UTF-8") from None
+
+
+def _size(file: BinaryIO) -> int | None:
+    """Return how many bytes there are to be read; None for a pipe or the like."""
+    seen = os.fstat(file.fileno())
+    return seen.st_size if stat.S_ISREG(seen.st_mode) else None
 
 
 def _job(line: str, now: dt.datetime) -> dict[str, Any] | list[Any] | str:

@@ -29,6 +29,7 @@ def _requeue(store: ByHand, jobs: Sequence[Seen], now: dt.datetime) -> list[Seen
 REQUEUE = byhand.Verb(
     name="requeue",
     past="requeued",
+    doing="requeueing",
     leaves=(FAILED, CANCELLED),
     unless_told=(FAILED,),
     tells_processing=False,
