@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+def _init() -> ModuleType:
+    from bgjob.cli import init
+
+    return init
+
+
 def _status() -> ModuleType:
     from bgjob.cli import status
 
@@ -69,6 +75,7 @@ def _delete() -> ModuleType:
 # What imports a command's module, done only when it is asked for, and what its help says. Each module has
 # `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
 COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
+    "init": (_init, "make a config, the runner and an example job where they are missing"),
     "status": (_status, "tell how the queue stands, who works on it and when it will be done"),
     "list": (_list, "list the jobs that match, the newest first"),
     "show": (_show, "show everything of one job, and why it is not running yet"),
@@ -79,6 +86,8 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "cancel": (_cancel, "take pending jobs back, so that they do not run"),
     "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
 }
+# It has `run(arguments)`: it needs no config, so that may be missing or wrong.
+_WITHOUT_CONFIG = {"init"}
 _RUN = "run"  # its options are those of background_runner.py and go there as they are
 
 
@@ -129,9 +138,13 @@ def _dispatch(typed: list[str]) -> int:
     options = parser.parse_args(rest)
     if options.config == "":
         parser.error("--config is empty (an unset variable?); name the file, or leave the option out")
+    code: int
+    if name in _WITHOUT_CONFIG:
+        code = module.run(options)
+        return code
     from bgjob.config import find_config, read_config
 
-    code: int = module.run(options, read_config(find_config(options.config)))
+    code = module.run(options, read_config(find_config(options.config)))
     return code
 
 

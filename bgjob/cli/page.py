@@ -30,6 +30,12 @@ def say(text: str = "") -> None:
     sys.stdout.write(f"{shown(text)}\n")
 
 
+def lines(text: str) -> None:
+    """Print each line of `text`."""
+    for line in text.splitlines():
+        say(line)
+
+
 def remark(text: str) -> None:
     """Print a line about what was printed to standard error, where it is in nobody's way."""
     sys.stdout.flush()
