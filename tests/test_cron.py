@@ -1,4 +1,4 @@
-"""A real cron: the line of crontab.example, read from that file, starts a tick that runs a job."""
+"""A real cron: the lines of crontab.example and of `bgjob install-cron` start ticks that run jobs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.conftest import CODE, Project, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SECONDS = 90  # cron looks once a minute, at its full minute
 EXAMPLE = CODE / "crontab.example"
@@ -88,13 +89,21 @@ def test_the_example_starts_the_runner_each_minute_in_its_own_folder_with_its_ow
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cron")
-def test_a_tick_that_cron_started_completes_the_job(project: Project, install: Callable[[str], None]) -> None:
+def test_a_tick_that_cron_started_completes_the_job_and_install_cron_sees_its_own_come(
+    project: Project, install: Callable[[str], None], tmp_path: Path
+) -> None:
+    """One test, for it takes a minute, and there is only one crontab."""
+    other = Project(tmp_path / "100 % 'odd' $HOME")
     project.write_jobs(JOBS)
     (project.folder / ".venv").symlink_to(sys.prefix)
     run_background_job("app.jobs.Job")
 
     install(f'MAILTO=""\nPYTHONPATH={CODE}\n' + example_line().replace("/srv/app", str(project.folder)) + "\n")
+    command = [sys.executable, "-m", "bgjob", "install-cron"]
+    installed = subprocess.run(command, cwd=other.folder, env=other.environment(), check=False, capture_output=True)
 
+    assert re.search(rb"\nthe first tick came after \d+ s, as user \w+ with /", installed.stdout), installed
+    assert other.database.exists()
     wait_until(lambda: project.jobs() == [(1, "completed")], limit=SECONDS)
     ((path, _, grandparent),) = [line.partition("|") for line in project.trace()]
     assert path == "/usr/bin:/bin"

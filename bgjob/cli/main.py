@@ -24,6 +24,18 @@ def _init() -> ModuleType:
     return init
 
 
+def _install_cron() -> ModuleType:
+    from bgjob.cli import install_cron
+
+    return install_cron
+
+
+def _uninstall_cron() -> ModuleType:
+    from bgjob.cli import uninstall_cron
+
+    return uninstall_cron
+
+
 def _status() -> ModuleType:
     from bgjob.cli import status
 
@@ -76,6 +88,11 @@ def _delete() -> ModuleType:
 # `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
 COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "init": (_init, "make a config, the runner and an example job where they are missing"),
+    "install-cron": (
+        _install_cron,
+        "put the line that starts a tick each minute into the crontab; see the first one come",
+    ),
+    "uninstall-cron": (_uninstall_cron, "take that line out of the crontab"),
     "status": (_status, "tell how the queue stands, who works on it and when it will be done"),
     "list": (_list, "list the jobs that match, the newest first"),
     "show": (_show, "show everything of one job, and why it is not running yet"),
@@ -86,8 +103,8 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "cancel": (_cancel, "take pending jobs back, so that they do not run"),
     "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
 }
-# It has `run(arguments)`: it needs no config, so that may be missing or wrong.
-_WITHOUT_CONFIG = {"init"}
+# These have `run(arguments)`: they need no config, so it may be missing or wrong.
+_WITHOUT_CONFIG = {"init", "uninstall-cron"}
 _RUN = "run"  # its options are those of background_runner.py and go there as they are
 
 
