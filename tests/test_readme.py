@@ -231,7 +231,7 @@ def test_every_command_is_one_that_there_is(block: Block) -> None:
             assert command[1] in listed
         elif command[1:2] == ["background_runner.py"]:
             arguments.parse(command[2:], Options())
-        elif command[0] == "bgjob":
+        elif command[0] in ("bgjob", ".venv/bin/bgjob"):
             words = [word for word in command[1:] if word not in ("--json", "--watch")]
             if words[0] == "--config":
                 words = words[2:]
