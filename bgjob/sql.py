@@ -425,40 +425,88 @@ MATCHING = """
     ORDER BY id LIMIT :most
 """
 
-# What `bgjob status`, `list` and `show` read. These only read, each in a transaction of its own.
+# What `bgjob status`, `list` and `show` read, over a connection that can't write.
 
-# One pass over the table, in which the jobs that ended within the last hour are counted and their seconds added up.
-TALLY = """
-    SELECT status, count(*), coalesce(sum(finished_at >= :since), 0),
-        coalesce(sum(CASE WHEN finished_at >= :since AND started_at <= finished_at
-                     THEN (julianday(finished_at) - julianday(started_at)) * 86400.0 END), 0.0)
-    FROM custom_jobs GROUP BY status
+# The first number reads no row, only how many entries each page has; the others stand in the partial indexes. What is
+# in none of them is completed. Delayed rows in three parts, each a range of the index: due, waiting, and written past
+# the CHECKs.
+COUNTS = """
+    SELECT (SELECT count(*) FROM custom_jobs) AS jobs,
+        (SELECT count(*) FROM custom_jobs
+         WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)) AS ready,
+        (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+         AND available_at > '' AND available_at <= :now) AS fallen_due,
+        (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+         AND available_at > :now) AS waiting,
+        (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+         AND available_at <= '') AS odd,
+        (SELECT count(*) FROM custom_jobs WHERE status = 'processing') AS processing,
+        (SELECT count(*) FROM custom_jobs
+         WHERE status = 'failed' AND (status = 'failed' OR status = 'cancelled')) AS failed,
+        (SELECT count(*) FROM custom_jobs
+         WHERE status = 'cancelled' AND (status = 'failed' OR status = 'cancelled')) AS cancelled
 """
 
-# Attempts are written as they end, so the first older one from the newest back is where the hour begins.
+ENDED_IN_MINUTES = """
+    SELECT coalesce(sum(completed), 0), coalesce(sum(failed), 0), coalesce(sum(seconds), 0.0) FROM tallies
+    WHERE span > :after AND span <= :upto AND length(span) = 16
+"""
+
+# Attempts are written as they end, so the first older one from the newest back is where the hour begins. No more are
+# looked at than :most; the last row tells whether there are.
 FAILURES_SINCE = """
     SELECT outcome, count(*) FROM attempts
-    WHERE outcome <> 'succeeded' AND id > coalesce(
-        (SELECT id FROM attempts WHERE finished_at < :since ORDER BY id DESC LIMIT 1), 0)
+    WHERE outcome <> 'succeeded' AND id > (SELECT max(id) FROM attempts) - :most AND id > coalesce(
+        (SELECT id FROM attempts
+         WHERE finished_at < :since AND id > (SELECT max(id) FROM attempts) - :most ORDER BY id DESC LIMIT 1), 0)
     GROUP BY outcome
 """
+NEWEST_ATTEMPT_LEFT_OUT = """
+    SELECT finished_at FROM attempts WHERE id <= (SELECT max(id) FROM attempts) - :most ORDER BY id DESC LIMIT 1
+"""
 
-# From the entries of the two indexes alone. Ids grow, so the lowest one without a time was queued first.
-DUE_NOW = """
-    SELECT ready.count + delayed.count, ready.first_id, min(coalesce(ready.first_time, delayed.first_time),
-        coalesce(delayed.first_time, ready.first_time))
-    FROM (SELECT count(*) AS count, min(available_at) AS first_time,
-                 min(CASE WHEN available_at IS NULL THEN id END) AS first_id
-          FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)) AS ready,
-         (SELECT count(*) AS count, min(available_at) AS first_time
-          FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-              AND available_at > '' AND available_at <= :now) AS delayed
+# Within a priority the first entry of the index is the one that has been due for the longest time. So one look for each
+# priority finds it, however many jobs are due; ids grow, so the lowest one without a time was queued first.
+FIRST_DUE = """
+    WITH RECURSIVE priorities (priority) AS (
+        SELECT (SELECT priority FROM custom_jobs
+                WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) ORDER BY priority DESC LIMIT 1)
+        UNION ALL
+        SELECT (SELECT priority FROM custom_jobs
+                WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                    AND priority < priorities.priority ORDER BY priority DESC LIMIT 1)
+        FROM priorities WHERE priority IS NOT NULL LIMIT :most)
+    SELECT id, job_class, method, coalesce(available_at, created_at) AS since, (SELECT count(*) FROM priorities)
+    FROM custom_jobs WHERE id IN (
+        SELECT (SELECT id FROM custom_jobs
+                WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                    AND priority = priorities.priority AND available_at IS NULL ORDER BY id LIMIT 1) FROM priorities
+        UNION ALL
+        SELECT (SELECT id FROM custom_jobs
+                WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                    AND priority = priorities.priority AND available_at > '' ORDER BY available_at, id LIMIT 1)
+        FROM priorities
+        UNION ALL
+        SELECT id FROM (SELECT id FROM custom_jobs
+                        WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                            AND available_at > '' AND available_at <= :now ORDER BY available_at LIMIT 1))
+    ORDER BY since IS NULL, since, id LIMIT 1
 """
-FIRST_DUE_AT = """
-    SELECT id, job_class, method, available_at FROM custom_jobs
-    WHERE status = 'pending' AND available_at = :available_at ORDER BY id LIMIT 1
+# The same of a queue with more priorities than that: two walks over the index. min() picks the row of the other column
+# (https://sqlite.org/lang_select.html#bareagg).
+FIRST_DUE_OF_ALL = """
+    SELECT id, job_class, method, coalesce(available_at, created_at) AS since FROM custom_jobs WHERE id IN (
+        SELECT min(id) FROM custom_jobs INDEXED BY custom_jobs_ready
+        WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND available_at IS NULL
+        UNION ALL
+        SELECT id FROM (SELECT id, min(available_at) FROM custom_jobs INDEXED BY custom_jobs_ready
+                        WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND available_at > '')
+        UNION ALL
+        SELECT id FROM (SELECT id FROM custom_jobs
+                        WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                            AND available_at > '' AND available_at <= :now ORDER BY available_at LIMIT 1))
+    ORDER BY since IS NULL, since, id LIMIT 1
 """
-FIRST_QUEUED = "SELECT id, job_class, method, created_at FROM custom_jobs WHERE id = :id"
 NEXT_DUE = """
     SELECT available_at FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0

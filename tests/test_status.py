@@ -92,11 +92,7 @@ def test_it_tells_of_the_last_hour_and_when_the_backlog_is_done(project: Project
     project.write_jobs(JOBS)
     queue(project, "", "", "params={'fail': True}")
     project.tick()
-    project.sql(
-        "UPDATE custom_jobs SET started_at = strftime('%Y-%m-%d %H:%M:%f000', finished_at, '-10 seconds')"
-        " WHERE status = 'completed'"
-    )
-    project.sql("UPDATE custom_jobs SET started_at = finished_at WHERE status = 'failed'")
+    project.sql("UPDATE tallies SET seconds = 20.0")
     queue(project, "", "", "")
 
     told = status(project)
@@ -115,12 +111,14 @@ def test_what_ended_before_the_last_hour_is_not_counted_as_lately(project: Proje
     project.write_jobs(JOBS)
     queue(project, "", "params={'fail': True}")
     project.tick()
-    for table in ("custom_jobs", "attempts"):
-        project.sql(f"UPDATE {table} SET finished_at = '2026-01-01 00:00:00.000000'")  # noqa: S608  # our own names
+    project.sql("UPDATE attempts SET finished_at = '2026-01-01 00:00:00.000000'")
+    project.sql("UPDATE tallies SET span = '2026-01-01 00:00' WHERE length(span) = 16")
 
     hour = status(project)["last_hour"]
 
-    assert hour == {"completed": 0, "failed": 0, "failed_attempts": {}, "seconds_a_job": None}
+    assert hour == {
+        "completed": 0, "failed": 0, "failed_attempts": {}, "failed_attempts_are_all": True, "seconds_a_job": None
+    }  # fmt: skip
     assert "last hour  nothing ended" in bgjob(project, "status").stdout
 
 

@@ -116,7 +116,8 @@ def _last_hour(seen: Overview) -> str:
     told = f"{seen.completed:,} completed, {seen.failed:,} failed"
     if seen.failures:
         kinds = ", ".join(f"{count:,} {outcome}" for outcome, count in seen.failures.items())
-        told += f"; {page.counted(sum(seen.failures.values()), 'attempt')} failed ({kinds})"
+        more_than = "" if seen.failures_are_all else "more than "
+        told += f"; {more_than}{page.counted(sum(seen.failures.values()), 'attempt')} failed ({kinds})"
     if seen.seconds_a_job is not None:
         told += f"; {page.lasting(seen.seconds_a_job)} a job"
     return told
@@ -160,6 +161,7 @@ def _document(seen: Overview, config: Config, now: dt.datetime) -> dict[str, obj
             "completed": seen.completed,
             "failed": seen.failed,
             "failed_attempts": seen.failures,
+            "failed_attempts_are_all": seen.failures_are_all,
             "seconds_a_job": seen.seconds_a_job,
         },
         "backlog_seconds": seen.backlog_seconds,

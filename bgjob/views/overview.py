@@ -36,7 +36,8 @@ class Overview(NamedTuple):
     completed: int  # within the last hour
     failed: int  # within the last hour, for good
     failures: dict[str, int]  # attempts within the last hour, by outcome
-    seconds_a_job: float | None  # on the average of the last hour
+    failures_are_all: bool  # or the newest of very many
+    seconds_a_job: float | None  # that it kept a worker busy, on the average of the last hour
     backlog_seconds: float | None  # until all that is due is done, if a runner is at it
 
     @property
@@ -48,31 +49,41 @@ class Overview(NamedTuple):
 
 def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
     """Return how the queue stands at `now`, for a config with so many `workers`."""
-    tally = store.tally(now - LATELY)
-    due, first_due = store.due(now)
-    running = store.running()
-    runner = store.last_runner()
+    with store.at_once():
+        counts = store.counts(now)
+        first_due = store.first_due(now)
+        next_due = store.next_due(now)
+        running = store.running()
+        runner = store.last_runner()
+        ended = store.ended(now - LATELY, now)
+        failures, failures_are_all = store.failures(now - LATELY)
     living = signs.living(store.path, _numbers(running, runner))
     is_locked = signs.is_lock_held(store.path)
-    ended, seconds = sum(row.ended for row in tally), sum(row.seconds for row in tally)
-    mean = seconds / ended if ended else None
-    lately = {row.status: row.ended for row in tally}
+    jobs = ended.completed + ended.failed
+    mean = ended.seconds / jobs if jobs else None
     return Overview(
-        counts={**dict.fromkeys(STATUSES, 0), **{row.status: row.jobs for row in tally}},
-        due=due,
+        counts={
+            PENDING: counts.due + counts.waiting,
+            PROCESSING: counts.processing,
+            COMPLETED: counts.completed,
+            FAILED: counts.failed,
+            CANCELLED: counts.cancelled,
+        },
+        due=counts.due,
         first_due=first_due,
-        next_due=store.next_due(now),
+        next_due=next_due,
         running=running,
         living=living,
         last_tick=signs.last_tick(store.path),
         runner=runner,
         is_locked=is_locked,
         lock_holder=_holder(store.path, runner, living) if is_locked else None,
-        completed=lately.get(COMPLETED, 0),
-        failed=lately.get(FAILED, 0),
-        failures=store.failures(now - LATELY),
+        completed=ended.completed,
+        failed=ended.failed,
+        failures=failures,
+        failures_are_all=failures_are_all,
         seconds_a_job=mean,
-        backlog_seconds=due * mean / workers if due and mean is not None else None,
+        backlog_seconds=mean * max(counts.due / workers, 1) if counts.due and mean is not None else None,
     )
 
 
