@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import shutil
 
@@ -11,11 +12,13 @@ from bgjob import clock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
 
     from bgjob.job import Job
 
 _COLOURS = {"DONE": "32", "RETRY": "33", "FAIL": "31", "BACK": "33"}
 _NARROWEST = 60
+_ERASE = "\r\x1b[K"  # the line in which the cursor stands
 
 
 class Console:
@@ -29,6 +32,9 @@ class Console:
         self.speaks = (terminal or tell) and not quiet
         self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._width = max(shutil.get_terminal_size((100, 24)).columns if terminal else 100, _NARROWEST)
+        self.can_show_bar = terminal and self.speaks and os.environ.get("TERM", "dumb") not in ("dumb", "")
+        # Shared with the workers: whether a bar stands in the last line, so that their lines take its place.
+        self._has_bar = mmap.mmap(-1, 1) if self.can_show_bar else bytearray(1)
 
     @property
     def files(self) -> set[int]:
@@ -43,8 +49,11 @@ class Console:
         self._out = self._err = -1
 
     def job(self, job: Job, now: dt.datetime, *, word: str, duration: float) -> None:
-        """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY or FAIL."""
-        if not self.speaks:
+        """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY or FAIL.
+
+        Below a bar only what failed is told.
+        """
+        if not self.speaks or (word == "DONE" and self._has_bar[0]):
             return
         time = f"{now.astimezone():%H:%M:%S}"
         name = shown(f"{job.job_class}.{job.method}")
@@ -58,17 +67,32 @@ class Console:
     def summary(self, counts: dict[str, int], *, duration: float) -> None:
         """Tell in one line what the tick did."""
         if self.speaks:
-            told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was due"
+            told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing was due"
             self.say(f"  {told} in {_spoken(duration)}")
 
     def say(self, text: str) -> None:
         """Write a line to standard output, if we speak at all."""
         if self.speaks:
-            write_line(self._out, text)
+            write_line(self._out, self._in_place_of_bar(self._out) + text)
 
     def warn(self, text: str) -> None:
         """Write a line that a person must see to standard error."""
-        write_line(self._err, "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines()))
+        lines = "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines())
+        write_line(self._err, self._in_place_of_bar(self._err) + lines)
+
+    def show_bar(self, line: Callable[[int, bool], str]) -> None:
+        """Show in the last line what `line` makes of the terminal's columns and colours, until another one comes."""
+        self._has_bar[0] = 1
+        _write(self._out, _ERASE + line(shutil.get_terminal_size((self._width, 24)).columns, self._colours))
+
+    def take_bar_away(self) -> None:
+        """Leave the last line empty, if a bar stands there."""
+        if self._has_bar[0]:
+            self._has_bar[0] = 0
+            _write(self._out, _ERASE)
+
+    def _in_place_of_bar(self, stream: int) -> str:
+        return _ERASE if self._has_bar[0] and os.isatty(stream) else ""
 
     def _dim(self, text: str) -> str:
         return self._coloured(text, "90")
@@ -115,6 +139,10 @@ def _copy_of(stream: int) -> int:
 
 def write_line(stream: int, text: str) -> None:
     """Write a line to a descriptor, whatever its encoding and whether or not somebody still reads there."""
+    _write(stream, text + "\n")
+
+
+def _write(stream: int, text: str) -> None:
     # A closed pipe or a full disk behind standard output must not stop the queue.
     with contextlib.suppress(OSError):
-        os.write(stream, (text + "\n").encode("utf-8", "backslashreplace"))
+        os.write(stream, text.encode("utf-8", "backslashreplace"))

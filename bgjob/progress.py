@@ -39,9 +39,15 @@ class Progress:
         rate = self._rate(now)
         if rate:
             told += [_spoken(rate)] if self._unit else []
-            if self.total is not None:
-                told.append(f"{ago(math.ceil((self.total - self.done) / rate))} left")
+        left = self.seconds_left(now)
+        if left is not None:
+            told.append(f"{ago(math.ceil(left))} left")
         return ", ".join(told)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return how long it will take if it goes on like this; None where nobody can know."""
+        rate = self._rate(now)
+        return None if self.total is None or not rate else (self.total - self.done) / rate
 
     def line(self, what: str, now: float, *, columns: int, colours: bool) -> str:
         """Return it as one line: what is done, a bar, and the words; a narrow terminal gets no bar."""

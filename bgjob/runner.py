@@ -13,6 +13,7 @@ import sys
 
 from bgjob import clock, process, wake
 from bgjob.aftermath import Aftermath, blame_on_boot
+from bgjob.backlog import Backlog
 from bgjob.crew import SECONDS_FOR_A_GROUP_TO_END, Crew
 from bgjob.errors import StoreError
 from bgjob.house import House
@@ -67,6 +68,7 @@ class Runner:
         self._ear: Ear | None = None
         self._queue = QueueFile(config.database)
         self._house = House(config, queue=self._queue, logs=logs, console=console)
+        self._backlog = Backlog(self._queue, console, wanted=not verbose)
         self._sleeper = Sleeper()
         self._number = 0
         self._only: int | None = None
@@ -92,6 +94,7 @@ class Runner:
                     self._supervise()
                 self._end()
         finally:
+            self._backlog.end()
             self._queue.disconnect()
             if self._ear:
                 self._ear.close()
@@ -151,6 +154,8 @@ class Runner:
     def _supervise(self) -> None:
         """Turn until nothing is left to do: reap, kill what is overdue, decide, sleep."""
         self._linger_until = clock.monotonic() + self._config.linger
+        if self._only is None:
+            self._backlog.look(self._crew.tallied())
         while True:
             look = None
             if self._queue.is_gone:
@@ -224,6 +229,7 @@ class Runner:
         if self._retired:
             return
         self._retired = True
+        self._backlog.end()
         self._crew.stop_all()
         if self._ear:
             self._ear.close()
@@ -291,7 +297,7 @@ class Runner:
         self._sleeper.sleep(seconds, ear=self._ear, captures=captures)
 
     def _look_around(self) -> None:
-        """Once a second: sync what was settled, rescue, keep house."""
+        """Once a second: sync what was settled, rescue, keep house, tell how far it is."""
         if clock.monotonic() < self._next_look_around or self._queue.is_gone:
             return
         self._next_look_around = clock.monotonic() + _LOOK_EVERY
@@ -301,6 +307,8 @@ class Runner:
                 self._house.look_after_logs(may_rotate=True)
                 self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
                 self._house.prune()
+                if self._only is None:
+                    self._backlog.look(self._crew.tallied())
         except StoreError as error:
             # The disk may be full just now; running jobs go on, and their own settlement will tell.
             self._house.complain_once(str(error))

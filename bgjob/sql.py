@@ -204,6 +204,15 @@ LOOK = """
             AND available_at > :now AND available_at < x'' ORDER BY available_at LIMIT 1) AS next_available_at
 """
 
+# From the two indexes of what is pending.
+COUNT_DUE = """
+    SELECT
+        (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
+        + (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+            AND available_at > '' AND available_at <= :now),
+        (SELECT count(*) FROM custom_jobs WHERE status = 'processing')
+"""
+
 DUE_SINCE = """
     SELECT 1 FROM custom_jobs
     WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
