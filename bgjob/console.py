@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import shutil
 
 from bgjob import clock
 
@@ -31,7 +30,7 @@ class Console:
         terminal = os.isatty(self._out)
         self.speaks = (terminal or tell) and not quiet
         self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        self._width = max(shutil.get_terminal_size((100, 24)).columns if terminal else 100, _NARROWEST)
+        self._width = max(_columns() if terminal else 100, _NARROWEST)
         self.can_show_bar = terminal and self.speaks and os.environ.get("TERM", "dumb") not in ("dumb", "")
         # Shared with the workers: whether a bar stands in the last line, so that their lines take its place.
         self._has_bar = mmap.mmap(-1, 1) if self.can_show_bar else bytearray(1)
@@ -99,6 +98,12 @@ class Console:
 
     def _coloured(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
+
+
+def _columns() -> int:
+    import shutil  # noqa: PLC0415  # 2 ms, which no command and no silent tick need pay
+
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def shown(text: str) -> str:
