@@ -82,7 +82,7 @@ class Console:
     def show_bar(self, line: Callable[[int, bool], str]) -> None:
         """Show in the last line what `line` makes of the terminal's columns and colours, until another one comes."""
         self._has_bar[0] = 1
-        _write(self._out, _ERASE + line(shutil.get_terminal_size((self._width, 24)).columns, self._colours))
+        _write(self._out, _ERASE + line(_columns(self._width), self._colours))
 
     def take_bar_away(self) -> None:
         """Leave the last line empty, if a bar stands there."""
@@ -100,10 +100,10 @@ class Console:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
 
 
-def _columns() -> int:
+def _columns(otherwise: int = 100) -> int:
     import shutil  # noqa: PLC0415  # 2 ms, which no command and no silent tick need pay
 
-    return shutil.get_terminal_size((100, 24)).columns
+    return shutil.get_terminal_size((otherwise, 24)).columns
 
 
 def shown(text: str) -> str:
