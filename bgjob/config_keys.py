@@ -8,7 +8,17 @@ from __future__ import annotations
 import yaml
 
 from bgjob.config_kinds import choice, decimal, duration, integer, items, read_keys, size, text_of, yes_or_no
-from bgjob.config_texts import GB, KB, MB, wrong_class_name, wrong_method_name, wrong_module_name, wrong_path
+from bgjob.config_problems import closest
+from bgjob.config_texts import (
+    GB,
+    KB,
+    MB,
+    wrong_class_name,
+    wrong_method_name,
+    wrong_module_name,
+    wrong_path,
+    wrong_web_address,
+)
 from bgjob.config_values import ClassRules, RetryDelay
 
 TYPE_CHECKING = False
@@ -27,6 +37,7 @@ class_name = text_of(wrong_class_name, "a dotted name such as app.custom_jobs.Ex
 method_name = text_of(wrong_method_name, "a name such as execute")
 module_name = text_of(wrong_module_name, "a dotted name such as app.boot")
 path_text = text_of(wrong_path, "a path; a relative one starts at the folder above the one of this file")
+web_address = text_of(wrong_web_address, "a web address such as https://hc-ping.com/your-uuid")
 one_duration = duration()
 
 
@@ -95,7 +106,13 @@ FILE_KEYS: Table = {
     "log_directory": (path_text, "storage/logs"),
     "log_max_size": (size(KB, 100 * GB), 10 * MB),
     "log_files": (integer(1, 1000), 5),
+    "alarm_after": (duration(120), 300.0),  # cron's minute may be late; half of it is no outage
+    "on_alarm": (class_name, None),
+    "on_failure": (class_name, None),
+    "ping_url": (web_address, None),
 }
+HOOKS = ("on_alarm", "on_failure")
+HOOK_METHOD = "execute"
 
 
 def approved_classes(node: yaml.Node, name: str, problems: Problems) -> dict[str, dict[str, Any]]:
@@ -141,11 +158,27 @@ def read_settings(root: yaml.Node, problems: Problems) -> dict[str, Any]:
         for key in REQUIRED_KEYS:
             if key not in given:
                 problems.add(root, f"{key} is missing", allowed=f"'{key}:' with a list, or with [] for none")
+        _check_hooks(root, given, problems)
     problems.raise_if_any()
     values = _defaults(ALL_KEYS) | given
     of_all = {key: values[key] for key in CLASS_KEYS} | {"methods": values["approved_methods"]}
     classes = {name: ClassRules(**(of_all | own)) for name, own in values["approved_classes"].items()}
     return {key: values[key] for key in FILE_KEYS} | {"classes": classes, "methods": values["approved_methods"]}
+
+
+def _check_hooks(root: yaml.MappingNode, given: dict[str, Any], problems: Problems) -> None:
+    """Note a hook whose class or method is not approved: its job would fail just when it is needed."""
+    classes = given.get("approved_classes") or {}
+    for key, node in root.value:
+        name = given.get(key.value) if key.value in HOOKS else None
+        if name is None or wrong_class_name(name):
+            continue
+        if name not in classes:
+            what = f"{key.value}: {name} is not approved"
+            problems.add(node, what, allowed="a class of approved_classes", meant=closest(name, classes))
+        elif HOOK_METHOD not in (classes[name].get("methods", given.get("approved_methods")) or ()):
+            what = f"{key.value}: the method {HOOK_METHOD} of {name} is not approved"
+            problems.add(node, what, allowed=f"a class whose methods hold {HOOK_METHOD}")
 
 
 def _defaults(table: Table) -> dict[str, Any]:

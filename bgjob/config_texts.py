@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 
 KB, MB, GB = 1024, 1024**2, 1024**3
 SIZE_UNITS = {"KB": KB, "MB": MB, "GB": GB}
@@ -83,6 +84,21 @@ def wrong_path(text: str) -> str | None:
     if not text.isprintable():
         return "holds a character that can't be seen, such as NUL or a line break"
     return None
+
+
+def wrong_web_address(text: str) -> str | None:
+    """Return why `text` can't be an address to ping, or None."""
+    if not text.startswith(("http://", "https://")):
+        return "does not begin with http:// or https://"
+    if not _WEB_ADDRESS.fullmatch(text):
+        return "is no address: host, port or path hold what they can't hold"
+    return None
+
+
+# Also in jobs.schema.json. What stands behind a '#' would not be sent.
+_WEB_ADDRESS = re.compile(
+    r"https?://([!-~]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?([/?][!-\"$-~]*)?", re.ASCII
+)
 
 
 def _wrong_identifier(part: str) -> str | None:

@@ -85,6 +85,7 @@ class Config(Value):
     """All that one config file says, its paths absolute and its defaults filled in."""
 
     __slots__ = (
+        "alarm_after",
         "boot",
         "classes",
         "content",
@@ -97,7 +98,10 @@ class Config(Value):
         "log_max_size",
         "max_params_size",
         "methods",
+        "on_alarm",
+        "on_failure",
         "path",
+        "ping_url",
         "root",
         "shutdown_grace",
         "timeout_grace",
@@ -122,3 +126,7 @@ class Config(Value):
     log_directory: str  # absolute
     log_max_size: int  # bytes of one file
     log_files: int  # files of one log, the current one among them
+    alarm_after: float  # seconds that due jobs may wait, or no tick may come
+    on_alarm: str | None  # approved class, a job of which is queued with each alarm
+    on_failure: str | None  # approved class, a job of which is queued when another job has failed for good
+    ping_url: str | None  # told by each tick how it went

@@ -96,6 +96,10 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
         log_directory="/srv/app/storage/logs",
         log_max_size=10 * 1024**2,
         log_files=5,
+        alarm_after=300.0,
+        on_alarm=None,
+        on_failure=None,
+        ping_url=None,
     )
 
 
@@ -103,8 +107,8 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
 def test_every_key_of_the_file_is_read() -> None:
     config = parsed(
         """
-        approved_classes: [a.B]
-        approved_methods: [run, "on"]
+        approved_classes: [a.B, a.Tell: {methods: [execute]}]
+        approved_methods: [run, "on", execute]
         max_retries: 0
         retry_delay: 5m
         max_crashes: 7
@@ -123,11 +127,15 @@ def test_every_key_of_the_file_is_read() -> None:
         log_directory: /var/log/app
         log_max_size: 2048
         log_files: 1
+        alarm_after: 10m
+        on_alarm: a.Tell
+        on_failure: a.B
+        ping_url: https://example.org/ping?to=me
         """
     )
 
     rules = config.classes["a.B"]
-    assert (rules.methods, rules.max_retries, rules.max_crashes) == (frozenset({"run", "on"}), 0, 7)
+    assert (rules.methods, rules.max_retries, rules.max_crashes) == (frozenset({"run", "on", "execute"}), 0, 7)
     assert rules.retry_delay.delays == (300.0,)
     assert (rules.timeout, rules.max_memory, rules.fresh) == (600, 512 * 1024**2, True)
     assert (config.timeout_grace, config.shutdown_grace, config.workers, config.linger) == (1, 0.5, 3, 75)
@@ -135,6 +143,8 @@ def test_every_key_of_the_file_is_read() -> None:
     assert (config.boot, config.durability) == ("app.boot", "normal")
     assert (config.database, config.log_directory) == ("/srv/app/data/jobs.sqlite3", "/var/log/app")
     assert (config.max_params_size, config.log_max_size, config.log_files) == (65536, 2048, 1)
+    assert (config.alarm_after, config.on_alarm, config.on_failure) == (600, "a.Tell", "a.B")
+    assert config.ping_url == "https://example.org/ping?to=me"
 
 
 def test_a_class_brings_its_own_settings_and_takes_the_others_from_the_file() -> None:
@@ -356,12 +366,13 @@ def test_a_whole_number_stands_in_plain_digits(text: str) -> None:
         ("retry_delay", "0", "365d"),
         ("timeout", "1ms", "365d"),
         ("linger", "0", "365d"),
+        ("alarm_after", "2m", "365d"),
         ("workers", "1", "1000"),
         ("max_memory", "1MB", "1000GB"),
     ],
 )
 def test_a_number_has_a_range_with_its_ends(key: str, least: str, most: str) -> None:
-    below = {"0": "-1", "1": "0", "1KB": "1023", "1ms": "0", "1MB": "1023KB"}[least]
+    below = {"0": "-1", "1": "0", "1KB": "1023", "1ms": "0", "2m": "119s", "1MB": "1023KB"}[least]
     beyond = {"1000": "1001", "100GB": "101GB", "1000GB": "1001GB", "1GB": "1073741825", "365d": "366d"}[most]
 
     for text in (least, most):
@@ -437,6 +448,39 @@ def test_a_yes_or_no_is_true_or_false(text: str) -> None:
 )
 def test_what_to_keep_is_a_duration_for_each_finished_status(text: str, problem: str) -> None:
     assert only_problem_of(f"{LISTS}keep: {text}").startswith(problem)
+
+
+# Hooks and the address to ping
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("on_alarm: app.job.Job", "3:11: on_alarm: app.job.Job is not approved"),
+        ("on_failure: mail.Failure", "3:13: on_failure: mail.Failure is not approved"),
+        ("on_failure: Job", "3:13: on_failure 'Job' names no module"),
+        ("on_failure: [app.jobs.Job]", "3:13: on_failure is a list"),
+        ("ping_url: example.org", "3:11: ping_url 'example.org' does not begin with http:// or https://"),
+        ("ping_url: file:///etc/passwd", "3:11: ping_url 'file:///etc/passwd' does not begin with http"),
+        ("ping_url: https://", "3:11: ping_url 'https://' is no address"),
+        ("ping_url: 3", "3:11: ping_url is '3'"),
+    ],
+)
+def test_a_hook_or_an_address_that_is_wrong_is_an_error(text: str, problem: str) -> None:
+    assert only_problem_of(f"{LISTS}{text}\n").startswith(problem)
+
+
+def test_a_slip_in_the_name_of_a_hook_gets_a_did_you_mean() -> None:
+    assert only_problem_of(f"{LISTS}on_alarm: app.job.Job\n").endswith("did you mean 'app.jobs.Job'?")
+
+
+def test_the_method_of_a_hook_must_be_approved_for_its_class() -> None:
+    classes = "approved_classes: [a.B, a.Own: {methods: [%s]}]\napproved_methods: [%s]\non_failure: a.%s\n"
+
+    parsed(classes % ("execute", "run", "Own"))
+    parsed(classes % ("run", "execute", "B"))
+    for wrong in (classes % ("run", "execute", "Own"), classes % ("execute", "run", "B")):
+        assert "the method execute of a." in only_problem_of(wrong)
 
 
 # Names and paths

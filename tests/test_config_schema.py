@@ -36,6 +36,7 @@ BAD = """
 # words, and texts that YAML 1.1 reads as something else, where editors have 1.2.
 UNSAID = """
     +3 0x1F 0o17 017 1e3 5. .5 3.0 True 366d 9999h 1001GB 101GB 2GB 1KB 0s import app.class.Job on No yes
+    10s 1500ms "1s"
     2020-01-01 1_000 1:30 [on] [yes] [class] {first: 2h} {first: 1s, max: 0s} {completed: 366d} [366d] "a\\u202eb"
 """
 # What the validator lets pass, and the schema does not.
@@ -133,7 +134,8 @@ def test_a_default_in_the_schema_is_that_of_the_validator(key: str) -> None:
         problems.raise_if_any()
 
 
-@pytest.mark.parametrize("key", config_keys.ALL_KEYS)
+# That a hook's class must be approved is beyond a schema; on the names themselves the two agree as on those of classes.
+@pytest.mark.parametrize("key", config_keys.ALL_KEYS.keys() - set(config_keys.HOOKS))
 def test_validator_and_schema_agree_on_every_value_of_every_key(key: str) -> None:
     rest = "".join(line + "\n" for line in LISTS.splitlines() if not line.startswith(f"{key}:"))
 
@@ -168,8 +170,38 @@ def disagreements(place: str) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("key", config_keys.HOOKS)
+def test_a_hook_is_the_name_of_a_class_for_both(key: str) -> None:
+    assert is_fine(f"{LISTS}{key}: app.jobs.Job")
+    assert passes(f"{LISTS}{key}: app.jobs.Job")
+    names = {value for value in texts(GOOD + BAD) if value != "-" and passes(f"{LISTS}{key}: {value}")}
+    assert names == {"app.jobs", "app.Job", "_app.jobs"}
+
+
+@pytest.mark.parametrize(
+    ("address", "fine"),
+    [
+        ("https://hc-ping.com/6c1f1c0e-1d6a-4f0e-9c38-b1b3b3b3b3b3", True),
+        ("http://127.0.0.1:8000/ping?create=1&x=%20", True),
+        ("https://me:secret@[::1]:8443", True),
+        ("https://example.org?x", True),
+        ("ftp://example.org", False),
+        ("file:///etc/passwd", False),
+        ("example.org/ping", False),
+        ("https://", False),
+        ("https:///ping", False),
+        ("https://example.org/a b", False),
+        ("https://ex\u00e4mple.org/", False),
+        ("'https://example.org/#top'", False),
+        ("https://example.org:port/", False),
+    ],
+)
+def test_an_address_to_ping_is_judged_alike(address: str, fine: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert (is_fine(f"{LISTS}ping_url: {address}"), passes(f"{LISTS}ping_url: {address}")) == (fine, fine)
+
+
 def test_what_the_schema_cannot_say_is_listed_without_a_line_too_many() -> None:
-    keys = config_keys.ALL_KEYS.keys() - {"approved_classes"}
+    keys = config_keys.ALL_KEYS.keys() - {"approved_classes", *config_keys.HOOKS}
     unsaid, stricter = texts(UNSAID), texts(STRICTER)
 
     def differ(value: str) -> bool:
