@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
 import time
 from collections.abc import Mapping
 
-from bgjob import approval, clock, config, files, wake
+from bgjob import approval, clock, config, files, wake, watch
 from bgjob import params as params_json
 from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError, StoreError
 from bgjob.store import connection
@@ -47,7 +48,7 @@ def run_background_job(
     settings = _configs.current()
     now = clock.now()
     job = _checked(settings, now, job_class, method, params, priority, delay)
-    _intake.enqueue(settings, [job])
+    _intake.enqueue(settings, [job], now)
     if now >= _intake.fingerprint_due:
         _intake.leave_fingerprint(settings, now)
     return True
@@ -85,7 +86,7 @@ def queue_all(
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
     if checked:
-        _intake.enqueue(settings, written(checked))
+        _intake.enqueue(settings, written(checked), now)
         if now >= _intake.fingerprint_due:
             _intake.leave_fingerprint(settings, now)
     return True
@@ -215,23 +216,26 @@ class _Intake:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._is_writing = False
+        self._watch = watch.Watch()
         self._database: Database | None = None
         self._key: tuple[str, str] | None = None
         self._pid = os.getpid()
         self.fingerprint_due = _LONG_AGO
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
-    def enqueue(self, settings: Config, jobs: list[NewJob]) -> None:
+    def enqueue(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> None:
         if self._pid != os.getpid():
             self._in_child()
         if not self._lock.acquire(timeout=connection.PATIENCE):
             message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
             raise DatabaseBusyError(message)
         try:
-            path = self._write(settings, jobs)
+            path, alarm = self._write(settings, jobs, now)
         finally:
             self._lock.release()
         wake.ping(path)
+        if alarm:
+            _tell(alarm)
 
     def leave_fingerprint(self, settings: Config, now: dt.datetime) -> None:
         """Note in the database who queues here, once a day; the job is committed, and nothing here may disturb it."""
@@ -252,7 +256,7 @@ class _Intake:
         finally:
             self._lock.release()
 
-    def _write(self, settings: Config, jobs: list[NewJob]) -> str:
+    def _write(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> tuple[str, str | None]:
         if self._is_writing:
             message = (
                 f"{settings.database}: this thread is queueing already (from a signal handler?); nothing was queued"
@@ -262,6 +266,8 @@ class _Intake:
         try:
             database = self._current(settings)
             enqueue(database, jobs)
+            quiet = self._watch.is_quiet(database.path, now, alarm_after=settings.alarm_after)
+            alarm = None if quiet else _noticed(database, settings, now)
         except BaseException:
             # Ctrl-C or the like may leave a transaction open, and with it all writers locked out. And what could not be
             # synced still stands in the log, to be found after a crash: the last one to close the file drops the log.
@@ -269,7 +275,7 @@ class _Intake:
             raise
         finally:
             self._is_writing = False
-        return database.path
+        return database.path, alarm
 
     def _current(self, settings: Config) -> Database:
         key = settings.database, settings.durability
@@ -311,6 +317,24 @@ class _Intake:
 
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._database.connection))
             self._database = None
+
+
+def _noticed(database: Database, settings: Config, now: dt.datetime) -> str | None:
+    """Return what must be told of an outage; whatever goes wrong here, the jobs are committed already."""
+    try:
+        from bgjob import alarm
+
+        return alarm.notice(database, settings, now)
+    except Exception:  # noqa: BLE001  # a later call looks again
+        return None
+
+
+def _tell(told: str) -> None:
+    # Once nothing is locked any more, for the app's own handlers run here; one of them may queue a job.
+    from bgjob import alarm
+
+    with contextlib.suppress(Exception):
+        alarm.warn(told)
 
 
 _configs = _Configs()

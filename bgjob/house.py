@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bgjob.queue_file import QueueFile
 
 
+_LOOK_FOR_ALARMS_EVERY = 30.0
+
+
 class House:
     """The house of one runner."""
 
@@ -28,6 +31,8 @@ class House:
         self._has_mute_worker = False
         self._told_of_logs = False
         self._complaints: set[str] = set()
+        self._next_look_for_alarms = 0.0
+        self.is_overdue = False  # a job waits for too long, though ticks come
 
     def sync(self, runner: int, tally: Tally) -> None:
         """Sync to the disk what was settled, if that is more than the last time, and write down what it came to."""
@@ -47,6 +52,17 @@ class House:
         until = clock.monotonic() + seconds
         while upkeep.is_due(clock.now()) and upkeep.step(clock.now()) and clock.monotonic() < until:
             pass
+
+    def look_after_alarms(self, *, last: bool = False) -> None:
+        """Now and then raise and end alarms; for the `last` time only if that may change anything."""
+        now = clock.monotonic()
+        if now < self._next_look_for_alarms and not (last and self.is_overdue):
+            return
+        self._next_look_for_alarms = now + _LOOK_FOR_ALARMS_EVERY
+        from bgjob import alarm  # noqa: PLC0415  # loaded once the first job runs
+
+        database = self._queue.connected().database
+        self.is_overdue = alarm.look_after(database, self._config, clock.now(), logs=self._logs, console=self._console)
 
     def note_mute_worker(self) -> None:
         """Remember that a worker could not log a line."""

@@ -192,6 +192,17 @@ class Logs:
         told = " ".join(f"{name}={count}" for name, count in counts.items())
         self.main.write(f"{clock.to_text(now)} INFO tick runner={runner} {told} duration={duration:.3f}s\n")
 
+    def alarm(self, now: dt.datetime, *, alarm: int, kind: str, told: str) -> None:
+        """An outage was noticed."""
+        self.errors.write(f"{clock.to_text(now)} ERROR alarm alarm={alarm} kind={_value(kind)} what={_value(told)}\n")
+
+    def end_alarm(self, now: dt.datetime, *, alarm: int, kind: str, lasted: dt.timedelta) -> None:
+        """An outage is over; told where it was told that it began."""
+        seconds = lasted.total_seconds()
+        self.errors.write(
+            f"{clock.to_text(now)} INFO end-alarm alarm={alarm} kind={_value(kind)} lasted={seconds:.0f}s\n"
+        )
+
     def trouble(self, now: dt.datetime, *, what: str, traceback: str = "") -> None:
         """Something of the runner's own went wrong."""
         self.errors.write(f"{clock.to_text(now)} ERROR trouble what={_value(what)}\n{_indented(traceback)}")

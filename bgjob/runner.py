@@ -137,6 +137,8 @@ class Runner:
             return
         if not self._retired:
             self._house.prune(_SECONDS_OF_UPKEEP)
+            if not self._stopped_by:
+                self._house.look_after_alarms(last=True)
         self._house.close(self._number, self._crew.tally)
         self._life.free(self._number)
 
@@ -309,6 +311,7 @@ class Runner:
                 self._house.prune()
                 if self._only is None:
                     self._backlog.look(self._crew.tallied())
+                self._house.look_after_alarms()
         except StoreError as error:
             # The disk may be full just now; running jobs go on, and their own settlement will tell.
             self._house.complain_once(str(error))

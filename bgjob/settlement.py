@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bgjob import clock, retry
+from bgjob import clock, hooks, retry
 from bgjob.job import Succeeded
+from bgjob.store.intake import enqueue_along
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def settle(
     rules = config.classes.get(job.job_class)
     seconds = retry.seconds_until_retry(job, outcome, rules, dice=dice)
     if seconds is None:
-        return Settlement(job, outcome, "fail", store.fail(job, now, failure=outcome, output=output))
+        held = store.fail(job, now, failure=outcome, output=output)
+        hook = hooks.on_failure(config, job, outcome, now) if held else None
+        if hook is not None:
+            enqueue_along(store.database, hook)
+        return Settlement(job, outcome, "fail", held)
     available_at = clock.later(now, seconds)
     held = store.retry(job, now, failure=outcome, output=output, available_at=available_at)
     return Settlement(job, outcome, "retry", held, available_at)

@@ -179,11 +179,12 @@ ENQUEUE = """
     VALUES (:job_class, :method, :params, :priority, :available_at, :created_at, :created_at)
 """
 
-# Two looks at two indexes, each at its first entry.
+# Two looks at two indexes, each at its first entry. An outage that is not over takes a tick in full, which ends it.
 ANYTHING_DUE = """
     SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
         OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
         AND available_at > '' AND available_at <= :now)
+        OR EXISTS (SELECT 1 FROM alarms WHERE ended_at IS NULL)
 """
 
 # A row that is processing concerns a tick, too: its runner may be dead.
@@ -369,6 +370,46 @@ PRUNE = """
         OR (status = 'failed' AND coalesce(finished_at, updated_at) < :failed)
         OR (status = 'cancelled' AND coalesce(updated_at, finished_at) < :cancelled))
 """
+
+IS_ANY_DUE = """
+    SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
+        OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+        AND available_at > '' AND available_at <= :now)
+"""
+# Three candidates: the first of those without a time (ids grow), of the promoted and of the delayed ones, read from the
+# two indexes alone. A job that was requeued or handed back is as old as that. One that hides a later, older one so does
+# not do it for longer than it takes to become overdue itself; no queue is sorted for an alarm.
+OLDEST_DUE = """
+    WITH ready (first, promoted) AS (
+        SELECT min(CASE WHEN available_at IS NULL THEN id END), min(available_at || id)
+        FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)),
+    delayed (first) AS (
+        SELECT id FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+            AND available_at > '' AND available_at <= :now ORDER BY available_at LIMIT 1)
+    SELECT id, job_class, method, max(coalesce(available_at, ''), coalesce(updated_at, created_at, '')) AS since
+    FROM custom_jobs
+    WHERE id IN (SELECT first FROM ready UNION SELECT CAST(substr(promoted, 27) AS INTEGER) FROM ready
+                 UNION SELECT first FROM delayed) AND since > ''
+    ORDER BY since LIMIT 1
+"""
+
+# Whether ticks come, and runners start or work, for so long already: the time in which nobody was there is no hang.
+TENDED_SINCE = """
+    SELECT EXISTS (SELECT 1 FROM runners WHERE started >= :before AND started <= :since)
+        OR (SELECT started FROM runners ORDER BY id DESC LIMIT 1) <= :since
+"""
+
+IS_PAUSED = "SELECT EXISTS (SELECT 1 FROM pause)"
+
+OPEN_ALARMS = "SELECT id, kind, raised_at, told FROM alarms WHERE ended_at IS NULL ORDER BY id"
+# One row for an outage, whoever else sees it in the same moment.
+RAISE_ALARM = """
+    INSERT INTO alarms (kind, raised_at, told)
+    SELECT :kind, :now, :told
+    WHERE NOT EXISTS (SELECT 1 FROM alarms WHERE kind = :kind AND ended_at IS NULL)
+"""
+END_ALARM = "UPDATE alarms SET ended_at = :now WHERE id = :id AND ended_at IS NULL"
+FORGET_ALARMS = "DELETE FROM alarms WHERE ended_at IS NOT NULL AND id <= (SELECT max(id) FROM alarms) - 1000"
 
 STATUS_OF = "SELECT status FROM custom_jobs WHERE id = :id"
 

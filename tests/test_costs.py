@@ -116,7 +116,7 @@ OF_QUEUEING = {
     "bgjob.config_syntax", "bgjob.config_texts", "bgjob.config_values", "bgjob.config_yaml", "bgjob.enqueue",
     "bgjob.errors", "bgjob.files", "bgjob.fingerprint", "bgjob.mounts", "bgjob.params", "bgjob.sql", "bgjob.store",
     "bgjob.store.connection", "bgjob.store.fingerprints", "bgjob.store.intake", "bgjob.store.schema",
-    "bgjob.store.trouble", "bgjob.turn", "bgjob.version", "bgjob.wake",
+    "bgjob.store.trouble", "bgjob.turn", "bgjob.version", "bgjob.wake", "bgjob.watch",
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def test_a_queued_job_is_one_statement_and_few_calls(project: Project) -> None:
 
     after, before = counts(project)
     assert after["statements"] - before["statements"] == 10  # each inserts, and commits by itself
-    assert (after["calls"] - before["calls"]) / 10 <= 29  # counted: 26
+    assert (after["calls"] - before["calls"]) / 10 <= 31  # counted: 29
 
 
 def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None:
@@ -200,7 +200,7 @@ def test_a_queued_job_is_one_sync_and_no_look_at_the_log(project: Project, tmp_p
     assert 1 <= each.pop(SYNC) <= 1.1  # one each, and those of a checkpoint
     # From Linux 6.13 on, who asks for a file's times makes the next sync write them: 50 µs.
     assert each.pop(LOOK_AT_LOG, 0) == 0
-    assert sum(each.values()) <= 23, each  # counted: 20
+    assert sum(each.values()) <= 25, each  # counted: 22, one of them the look for a tick
 
 
 def test_a_drained_job_is_not_synced_and_makes_few_calls(project: Project, tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def tick(written: Config, options: Options, console: Console) -> int:
         lock, life = QueueLock(f"{database.path}.lock"), LifeFile(f"{database.path}.life")
         if not _take_or_line_up(lock, life, newest, database.path):
             _tell_who_works(console, newest, wanted=options.job)
+            if options.job is None:
+                _look_after_alarms(settings, console)
             return FINE
         try:
             logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
@@ -178,6 +180,18 @@ def _take_soon(lock: QueueLock) -> bool:
             return True
         time.sleep(0.005)
     return False
+
+
+def _look_after_alarms(settings: Config, console: Console) -> bool:
+    """Do what the runner at work can't if it hangs; return whether a job is overdue."""
+    from bgjob import alarm
+
+    database = Database(settings.database)
+    try:
+        logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
+        return alarm.look_after(database, settings, clock.now(), logs=logs, console=console)
+    finally:
+        database.close()
 
 
 def _tell_who_works(console: Console, newest: RunnerRow | None, *, wanted: int | None) -> None:

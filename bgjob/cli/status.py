@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _show(seen: Overview, now: dt.datetime) -> None:
+    for alarm in seen.alarms:
+        page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})")
     page.told("jobs", _counts(seen))
     if seen.first_due:
         first = seen.first_due
@@ -136,6 +138,7 @@ def _document(seen: Overview, config: Config, now: dt.datetime) -> dict[str, obj
         "database": config.database,
         "exists": True,
         "now": now,
+        "alarms": [{**alarm._asdict(), "raised_at": page.json_time(alarm.raised_at)} for alarm in seen.alarms],
         "counts": seen.counts,
         "due": seen.due,
         "oldest_due": first and {**first._asdict(), "since": page.json_time(first.since)},

@@ -149,6 +149,16 @@ class Database:
         self._turn.take()
         self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
 
+    def begin_if_free(self) -> bool:
+        """Begin a write transaction unless somebody writes just now; return whether it was begun."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not trouble.is_busy(error):
+                raise
+            return False
+        return True
+
     def write(self, statement: str, values: Mapping[str, object]) -> None:
         """Run one statement that writes, as a transaction of its own: committed when this returns.
 

@@ -28,6 +28,11 @@ def available_at(delay: float, now: dt.datetime) -> str | None:
     return clock.to_text(clock.later(now, delay)) if delay else None
 
 
+def enqueue_along(database: Database, job: NewJob) -> None:
+    """Insert `job` within the transaction that is open, to come and go with the rest of it."""
+    database.connection.execute(sql.ENQUEUE, job)
+
+
 def enqueue(database: Database, jobs: Sequence[NewJob]) -> None:
     """Insert `jobs` in one transaction, in their order; when this returns they are committed."""
     if len(jobs) == 1:

@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 from bgjob import clock, sql
+from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
 from bgjob.store.runners import MINUTE
 
@@ -173,6 +174,10 @@ class ReadStore:
         """Return the newest runner, or None if there never was one."""
         rows = self._database.fetch(sql.LAST_RUNNER)
         return LastRunner(*rows[0]) if rows else None
+
+    def alarms(self) -> list[OpenAlarm]:
+        """Return the outages that are not over, the first one first."""
+        return [OpenAlarm(*row) for row in self._database.fetch(sql.OPEN_ALARMS)]
 
     def newest_job(self) -> int:
         """Return the highest id, 0 without any job."""

@@ -11,6 +11,7 @@ from bgjob.views import signs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bgjob.store.alarms import OpenAlarm
     from bgjob.store.reading import FirstDue, LastRunner, ReadStore, RunningRow
 
 STATUSES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
@@ -23,6 +24,7 @@ SILENT_AFTER = dt.timedelta(minutes=2)
 class Overview(NamedTuple):
     """What `status` tells."""
 
+    alarms: list[OpenAlarm]
     counts: dict[str, int]
     due: int
     first_due: FirstDue | None
@@ -57,11 +59,13 @@ def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
         runner = store.last_runner()
         ended = store.ended(now - LATELY, now)
         failures, failures_are_all = store.failures(now - LATELY)
+        alarms = store.alarms()
     living = signs.living(store.path, _numbers(running, runner))
     is_locked = signs.is_lock_held(store.path)
     jobs = ended.completed + ended.failed
     mean = ended.seconds / jobs if jobs else None
     return Overview(
+        alarms=alarms,
         counts={
             PENDING: counts.due + counts.waiting,
             PROCESSING: counts.processing,

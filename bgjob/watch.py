@@ -1,0 +1,88 @@
+"""The watch that a queueing process keeps on the ticks, at the cost of one stat for each call.
+
+Each tick leaves its time on `<database>.tick`. One that finds a job overdue though ticks come leaves a mark there, the
+file's size, so that the same stat tells of that, too. Only then it is worth a look at the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from bgjob import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime as dt
+
+LOOK_EVERY = 10.0  # seconds of this process between two looks at the database
+
+# A machine that was just started has not had the first minute yet in which cron starts a tick.
+_FIRST_MINUTES = 120.0
+
+
+class Watch:
+    """The watch of one process."""
+
+    def __init__(self) -> None:
+        """Have looked at nothing yet."""
+        self._next_look = 0.0
+
+    def is_quiet(self, database: str, now: dt.datetime, *, alarm_after: float) -> bool:
+        """Return whether a tick came lately and left no mark, or this process looked at the database a moment ago."""
+        # Where no tick ever came, the turn's file tells when somebody first wrote to the database: it is made then, and
+        # never written.
+        sign = _stat(f"{database}.tick") or _stat(f"{database}.turn")
+        # A time to come is that of a clock which was set back since; the next tick mends it.
+        if sign is not None and not sign.st_size and now.timestamp() - sign.st_mtime < alarm_after:
+            return True
+        since_boot = clock.monotonic()
+        if since_boot < max(self._next_look, _FIRST_MINUTES):
+            return True
+        self._next_look = since_boot + LOOK_EVERY
+        return False
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def last_tick(database: str) -> float | None:
+    """Return when the last tick came, in seconds since 1970, or None if none ever did."""
+    sign = _stat(f"{database}.tick")
+    return sign.st_mtime if sign else None
+
+
+def leave_mark(database: str, *, marked: bool) -> None:
+    """Mark the sign of life for the queueing processes, or take the mark away; the time of the last tick stays."""
+    _set_mark(database, marked=marked)
+
+
+def take_mark(database: str) -> bool:
+    """Take the mark away and return True, for one process of all that saw it."""
+    return _set_mark(database, marked=False)
+
+
+def _set_mark(database: str, *, marked: bool) -> bool:
+    """Set the mark; return whether that changed it."""
+    try:
+        sign = os.open(f"{database}.tick", os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        before = os.fstat(sign)
+        if bool(before.st_size) == marked:
+            return False
+        os.ftruncate(sign, int(marked))
+        with contextlib.suppress(OSError):  # may be another user's file
+            os.utime(sign, ns=(before.st_atime_ns, before.st_mtime_ns))
+    except OSError:
+        return False
+    finally:
+        os.close(sign)
+    return True
