@@ -632,3 +632,14 @@ AHEAD_OF = """
                 AND (priority > :priority OR (priority = :priority
                      AND (available_at, id) < (:available_at, :id))))
 """
+
+JOURNAL_MODE = "PRAGMA journal_mode"
+FINGERPRINTS = "SELECT side, last_seen, facts FROM fingerprints"
+
+# When the newest rows were written, by the clock of their writers.
+NEWEST_TIMES = """
+    SELECT max(time) FROM (
+        SELECT max(created_at) AS time FROM (SELECT created_at FROM custom_jobs ORDER BY id DESC LIMIT 100)
+        UNION ALL SELECT max(started) FROM (SELECT started FROM runners ORDER BY id DESC LIMIT 100)
+        UNION ALL SELECT max(last_seen) FROM fingerprints)
+"""

@@ -183,7 +183,7 @@ def test_a_silent_cron_is_told(project: Project) -> None:
 
     assert "last tick  never: is cron running" in never
     assert "last tick  0 s ago\n" in lately
-    assert "last tick  7 min 5 s ago: is cron running, and is its line there (crontab -l)?" in late
+    assert "last tick  7 min 5 s ago: is cron running? bgjob doctor looks for the reason" in late
 
 
 def test_it_neither_waits_for_a_writer_nor_blocks_one(project: Project) -> None:

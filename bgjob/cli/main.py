@@ -60,6 +60,12 @@ def _check() -> ModuleType:
     return check
 
 
+def _doctor() -> ModuleType:
+    from bgjob.cli import doctor
+
+    return doctor
+
+
 def _queue() -> ModuleType:
     from bgjob.cli import queue
 
@@ -97,6 +103,7 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "list": (_list, "list the jobs that match, the newest first"),
     "show": (_show, "show everything of one job, and why it is not running yet"),
     "check": (_check, "validate the config and look for every approved class and method"),
+    "doctor": (_doctor, "look for what is wrong with the queue and its surroundings, and tell what mends it"),
     "queue": (_queue, "queue a job, or many of them from a file of JSON lines"),
     "requeue": (_requeue, "make failed or cancelled jobs pending again, due at once"),
     "retry": (_requeue, "the same as requeue"),

@@ -83,7 +83,7 @@ def _show_running(seen: Overview, now: dt.datetime) -> None:
 def _tick(seen: Overview, now: dt.datetime) -> str:
     told = f"{ago((now - seen.last_tick).total_seconds())} ago" if seen.last_tick else "never"
     if is_silent(seen.last_tick, now) and not seen.is_at_work:
-        told += ": is cron running, and is its line there (crontab -l)?"
+        told += ": is cron running? bgjob doctor looks for the reason"
     return told
 
 

@@ -207,6 +207,19 @@ class ReadStore:
         values = {"id": job.id, "priority": job.priority, "available_at": job.available_at or ""}
         return int(self._database.fetch(sql.AHEAD_OF, {**values, "now": clock.to_text(now)})[0][0])
 
+    def newest_time(self) -> str | None:
+        """Return the latest time that the newest rows say they were written at."""
+        told = self._database.fetch(sql.NEWEST_TIMES)[0][0]
+        return None if told is None else str(told)
+
+    def journal_mode(self) -> str:
+        """Return SQLite's journal mode of the file: `wal`, or an older one where memory can't be shared."""
+        return str(self._database.fetch(sql.JOURNAL_MODE)[0][0])
+
+    def fingerprints(self) -> list[tuple[str, str, str]]:
+        """Return side, time and facts (JSON) of each fingerprint."""
+        return self._database.fetch(sql.FINGERPRINTS)
+
 
 def exists(path: str) -> bool:
     """Return whether there is a database at `path`, or what stands in its place: a folder, a dangling link."""

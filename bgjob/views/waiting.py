@@ -67,7 +67,7 @@ def _because(job: JobRow) -> str:
 
 
 def _silence(tick: dt.datetime | None, now: dt.datetime) -> str:
-    mend = "is cron running, and is its line there (crontab -l)?"
+    mend = "is cron running? bgjob doctor looks for the reason"
     if tick is None:
         return f"no tick ever came: {mend}"
     return f"no tick for {ago((now - tick).total_seconds())}: {mend}"
