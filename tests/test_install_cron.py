@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -399,6 +400,7 @@ def test_half_a_mark_at_the_end_without_a_line_break_is_a_whole_block() -> None:
 
 
 def test_the_tick_that_comes_at_crons_next_minute_is_seen(project: Project, cron: Cron) -> None:
+    leave_tick(project, seconds_from_now=3600)  # by a clock that was wrong
     ours, theirs = pty.openpty()
     started = subprocess.Popen(
         [sys.executable, "-m", "bgjob", "install-cron"],
@@ -410,10 +412,11 @@ def test_the_tick_that_comes_at_crons_next_minute_is_seen(project: Project, cron
     )
     os.close(theirs)
     shown = b""
-    while b"cron's next minute begins in" not in shown:
+    while b"waiting" not in shown:
         shown += os.read(ours, 1000)
-    leave_tick(project, seconds_from_now=0)  # somebody else's, for cron starts at full minutes
-    while not re.search(rb"begins in \d+ s.*begins in \d+ s", shown):
+    leave_tick(project, seconds_from_now=-5)  # somebody else's, for cron starts at full minutes
+    seen = shown.count(b"waiting")
+    while shown.count(b"waiting") < seen + 2:
         shown += os.read(ours, 1000)
     assert started.poll() is None
 
@@ -423,6 +426,7 @@ def test_the_tick_that_comes_at_crons_next_minute_is_seen(project: Project, cron
     os.close(ours)
 
     assert started.returncode == 0
+    assert re.search(rb"\rwaiting for the first tick: cron's (next )?minute (begins in|has begun; ) *\d+ s", shown)
     assert shown.endswith(b"\r\x1b[K")
     assert re.search(rf"\nthe first tick came after \d+ s, as user \w+ with {sys.executable}\n$", out)
     assert cron.times_written == 1
@@ -458,9 +462,30 @@ def test_without_a_tick_it_says_where_to_look(
     assert cron.times_written == 1
 
 
+def test_who_does_not_want_to_wait_is_told_that_the_line_stays(project: Project, cron: Cron) -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-m", "bgjob", "install-cron"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=project.folder,
+        env=project.environment(),
+        text=True,
+    )
+    assert started.stderr
+    told = ""
+    while "waiting for the first tick, 75 s at most\n" not in told:
+        told += started.stderr.readline()
+    started.send_signal(signal.SIGINT)
+    _, more = started.communicate(timeout=30)
+
+    assert started.returncode == 130
+    assert more == "waited no longer; the line stays in the crontab (bgjob uninstall-cron takes it out)\n"
+    assert cron.content is not None
+
+
 def test_a_cron_that_does_not_run_is_the_first_thing_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
     for running, told in (
-        (False, "no cron is running: start it"),
+        (False, "no process called cron or crond is running"),
         (None, "is cron running?"),
         (True, "the line by hand"),
     ):

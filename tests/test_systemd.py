@@ -93,6 +93,21 @@ def test_what_the_service_says_starts_a_tick(project: Project) -> None:
     assert (told["Type"], told["KillMode"], told["TimeoutStartSec"]) == ("oneshot", "mixed", "infinity")
 
 
+def test_what_systemd_would_read_otherwise_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(tmp_path / '100 % "$HOME"')
+    (project.folder / "config" / "other.yaml").write_text("approved_classes: []\napproved_methods: []\n")
+    monkeypatch.setattr(sys, "executable", "/srv/100 % $HOME/python")
+    root = f"{tmp_path}/100 %% "
+
+    [config] = re.findall(r"^Environment=(.+)$", "".join(units(project, "config/other.yaml").values()), re.MULTILINE)
+    lines = "".join(units(project).values())
+
+    assert f'\nWorkingDirectory={root}"$HOME"\n' in lines
+    assert '\nExecStart=:"/srv/100 %% $HOME/python" background_runner.py\n' in lines
+    assert config.startswith('"BGJOB_CONFIG=')
+    assert config.endswith('/100 %% \\"$HOME\\"/config/other.yaml"')
+
+
 def test_a_stop_waits_for_as_long_as_jobs_may_take_to_end(project: Project) -> None:
     seconds = []
     for settings in ("", "shutdown_grace: 10m\ntimeout_grace: 20s"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BEGIN, _END = b"# begin bgjob ", b"# end bgjob "
 _ABOUT = """\
-# Written by bgjob install-cron, which overwrites what stands between these lines; bgjob uninstall-cron removes them.
+# Written, and overwritten, by bgjob install-cron; removed by uninstall-cron.
 # A tick prints nothing unless a person must act: let cron's mail arrive."""
 
 

@@ -13,6 +13,7 @@ from bgjob import clock
 from bgjob.views import signs
 
 LONGEST = 75.0  # a full minute, and what a busy machine needs
+NO_CRON = "no process called cron or crond is running; start it (systemctl start cron, or crond), also at boot"
 _DAEMONS = {"cron", "crond", "fcron"}
 _LOOK_EVERY = 0.1
 
@@ -74,7 +75,7 @@ def what_to_look_at(shell_text: str, user: str) -> list[str]:
     running = is_cron_running()
     found = []
     if running is False:
-        found.append("no cron is running: start it (systemctl start cron, or crond), and let it start at boot")
+        found.append(NO_CRON)
     elif running is None:
         found.append("is cron running? (systemctl status cron, or crond)")
     # The environment that cron gives, so that what fails there fails here.
@@ -89,6 +90,8 @@ def what_to_look_at(shell_text: str, user: str) -> list[str]:
 
 def is_cron_running() -> bool | None:
     """Return whether there is a process with the name of a cron daemon; None where processes can't be seen."""
+    if not os.access("/proc/1/comm", os.R_OK):
+        return None
     names = set()
     for path in glob.glob("/proc/[0-9]*/comm"):
         try:
@@ -96,4 +99,4 @@ def is_cron_running() -> bool | None:
                 names.add(file.read().strip())
         except OSError:
             continue
-    return bool(names & _DAEMONS) if names else None
+    return bool(names & _DAEMONS)

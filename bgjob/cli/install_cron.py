@@ -13,6 +13,7 @@ from bgjob.cli.tick_command import owner, tick_command, user_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    import datetime as dt
 
     from bgjob.cli.tick_command import TickCommand
     from bgjob.config import Config
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         sys.stdout.flush()
     if whose := owner(command, config):
         page.remark(f"warning: the jobs will run as {user}, but the project's files are {whose}'s; install it as him")
-    seconds = None if arguments.no_wait else first_tick.wait_for_first_tick(config.database, installed)
+    seconds = None if arguments.no_wait else _wait(config, installed)
     if arguments.json:
         page.document(_document(command, lines, changed=changed, seconds=seconds))
     if arguments.no_wait:
@@ -77,6 +78,16 @@ def _install(command: TickCommand, lines: bytes) -> bool:
     if after != before:
         crontab.write(after)
     return after != before
+
+
+def _wait(config: Config, installed: dt.datetime) -> float | None:
+    if first_tick.is_cron_running() is False:
+        page.remark(f"warning: {first_tick.NO_CRON}")
+    try:
+        return first_tick.wait_for_first_tick(config.database, installed)
+    except KeyboardInterrupt:
+        page.remark("waited no longer; the line stays in the crontab (bgjob uninstall-cron takes it out)")
+        raise
 
 
 def _no_tick(shell_text: str, user: str) -> str:

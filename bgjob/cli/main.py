@@ -93,12 +93,9 @@ def _delete() -> ModuleType:
 # What imports a command's module, done only when it is asked for, and what its help says. Each module has
 # `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
 COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
-    "init": (_init, "make a config, the runner and an example job where they are missing"),
-    "install-cron": (
-        _install_cron,
-        "put the line that starts a tick each minute into the crontab; see the first one come",
-    ),
-    "uninstall-cron": (_uninstall_cron, "take that line out of the crontab"),
+    "init": (_init, "make a config, a runner and an example job, if missing"),
+    "install-cron": (_install_cron, "let cron start a tick each minute, and see the first one come"),
+    "uninstall-cron": (_uninstall_cron, "take the line out of the crontab that install-cron put there"),
     "status": (_status, "tell how the queue stands, who works on it and when it will be done"),
     "list": (_list, "list the jobs that match, the newest first"),
     "show": (_show, "show everything of one job, and why it is not running yet"),

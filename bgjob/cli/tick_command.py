@@ -68,11 +68,8 @@ def _as_entered(folder: str) -> str:
     """Return `folder` through the links by which the shell came here: /srv/app/current outlives releases/42."""
     entered = os.environ.get("PWD", "")
     try:
-        here = os.getcwd()
-        if not os.path.isabs(entered) or not os.path.samefile(entered, here):
-            return folder
-        seen = os.path.normpath(os.path.join(entered, os.path.relpath(folder, here)))
-        return seen if os.path.samefile(seen, folder) else folder
+        seen = os.path.normpath(os.path.join(entered, os.path.relpath(folder, os.getcwd())))
+        return seen if os.path.isabs(seen) and os.path.samefile(seen, folder) else folder
     except OSError:
         return folder
 
