@@ -87,7 +87,7 @@ def on_terminal(project: Project, *arguments: str, typed: str) -> tuple[int, str
             stdout=theirs,
             stderr=theirs,
             cwd=project.folder,
-            env=project.environment(TERM="xterm"),
+            env=project.environment(TERM="xterm", NO_COLOR="1"),
             start_new_session=True,
         )
         os.close(theirs)

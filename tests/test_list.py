@@ -182,7 +182,7 @@ def on_terminal(project: Project, columns: int, *arguments: str) -> list[str]:
             stdout=theirs,
             stderr=theirs,
             cwd=project.folder,
-            env=project.environment(TERM="xterm", COLUMNS=str(columns)),
+            env=project.environment(TERM="xterm", COLUMNS=str(columns), NO_COLOR="1"),
         )
         os.close(theirs)
         # Linux tells the end of a terminal by an I/O error.

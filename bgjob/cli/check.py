@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bgjob.cli.colours import GREEN, RED, YELLOW, painted
 from bgjob.cli.exits import CONFIG_WRONG, FINE
 from bgjob.cli.imports import BOOT, find_all
 from bgjob.console import write_line
@@ -32,17 +33,18 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def check(config: Config) -> int:
     """Import every approved class as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
-        _say(f"warning: {warning}")
+        _say(painted(f"warning: {warning}", YELLOW))
     problems = find_problems(config)
     for problem in problems:
-        _say(problem)
+        _say(painted(problem, RED))
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
         _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
         return CONFIG_WRONG
     count = len(config.classes)
-    _say(f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods")
+    told = f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods"
+    _say(painted(told, GREEN))
     return FINE
 
 

@@ -157,7 +157,11 @@ def _about(job: JobRow) -> str:
 
 
 def _cut_left(text: str, room: int) -> str:
-    return text if len(text) <= room else f"…{text[1 - room :]}"
+    if page.cells(text) <= room:
+        return text
+    while page.cells(text) >= room:
+        text = text[1:]
+    return f"…{text}"
 
 
 def _when(job: JobRow, now: dt.datetime) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from bgjob import version
 from bgjob.cli import exits, page
+from bgjob.cli.colours import RED, painted
 from bgjob.console import shown
 from bgjob.errors import BgjobError
 
@@ -229,7 +230,8 @@ def _unknown(name: str) -> str:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write("".join(f"bgjob: {shown(line)}\n" for line in text.splitlines()))
+    name = painted("bgjob:", RED, stream=2)
+    sys.stderr.write("".join(f"{name} {shown(line)}\n" for line in text.splitlines()))
 
 
 def _open_standard_streams() -> None:

@@ -8,6 +8,8 @@ import sys
 import unicodedata
 
 from bgjob import clock
+from bgjob.cli import colours
+from bgjob.cli.colours import painted
 from bgjob.console import ago, shown
 
 TYPE_CHECKING = False
@@ -25,9 +27,9 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def say(text: str = "") -> None:
-    """Print a line, without what could move a cursor or change a colour."""
-    sys.stdout.write(f"{shown(text)}\n")
+def say(text: str = "", *, colour: str | None = None) -> None:
+    """Print a line, without what could move a cursor or change a colour but our own."""
+    sys.stdout.write(f"{painted(shown(text), colour)}\n")
 
 
 def lines(text: str) -> None:
@@ -75,12 +77,14 @@ def width() -> int | None:
 _NARROWEST = 60
 
 
-def told(name: str, text: str, *, indent: int = 11) -> None:
-    """Print `text` beside its `name`, in as many lines as the terminal makes of it."""
+def told(name: str, text: str, *, indent: int = 11, colour: str | None = None, of: str | None = None) -> None:
+    """Print `text` beside its `name`, in as many lines as it takes; in `colour` all or a part `of` it."""
     columns = width()
-    lines = _wrapped(shown(text), columns - indent) if columns else [text]
-    for number, line in enumerate(lines):
-        say(f"{name if number == 0 else '':{indent}}{line}")
+    for number, line in enumerate(_wrapped(shown(text), columns - indent) if columns else [shown(text)]):
+        beside = shown(name) if number == 0 else ""
+        gap = " " * (indent - cells(beside)) if line else ""
+        within = line.replace(of, painted(of, colour)) if of else painted(line, colour)
+        sys.stdout.write(f"{painted(beside, colours.GREY)}{gap}{within}\n")
 
 
 def _wrapped(text: str, room: int) -> list[str]:
@@ -103,18 +107,22 @@ def _wrapped(text: str, room: int) -> list[str]:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, room: int | None, below: Sequence[str] = ()) -> None:
     """Print rows under their head; the last column gets what is left of the room, cut at its beginning.
 
-    `below` holds a line for each row that is printed under it, if it is not empty.
+    `below` holds a line for each row that is printed under it, if it is not empty. A status has its colour.
     """
     clean = [[shown(cell) for cell in row] for row in rows]
     widths = [max(cells(row[place]) for row in [list(head), *clean]) for place in range(len(head) - 1)]
     left = None if room is None else max(room - sum(widths) - 2 * len(widths), 10)
     for number, row in enumerate([list(head), *clean]):
-        padded = [cell + " " * (widths[place] - cells(cell)) for place, cell in enumerate(row[:-1])]
+        padded = [
+            painted(cell, colours.OF_STATUS.get(cell)) + " " * (widths[place] - cells(cell))
+            for place, cell in enumerate(row[:-1])
+        ]
         last = row[-1] if left is None else cut(row[-1], left)
-        sys.stdout.write("  ".join([*padded, last]).rstrip() + "\n")
+        line = "  ".join([*padded, last]).rstrip()
+        sys.stdout.write(painted(line, None if number else colours.GREY) + "\n")
         if number and below and below[number - 1]:
             line = shown(below[number - 1])
-            sys.stdout.write("    " + (line if room is None else cut(line, room - 4)) + "\n")
+            sys.stdout.write("    " + painted(line if room is None else cut(line, room - 4), colours.RED) + "\n")
 
 
 def cut(text: str, room: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bgjob import clock
-from bgjob.cli import page
+from bgjob.cli import colours, page
 from bgjob.cli.arguments import job_id
 from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.job import COMPLETED
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datetime) -> None:
-    page.say(f"job {job.id}  {job.job_class}.{job.method}")
-    _field("status", job.status)
+    page.say(f"job {job.id}  {job.job_class}.{job.method}", colour=colours.BOLD)
+    _field("status", job.status, colour=colours.OF_STATUS.get(job.status))
     for number, reason in enumerate(why):
         _field("" if number else "why", reason)
     for name, value in job._asdict().items():
@@ -61,8 +61,8 @@ def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datet
         elif name not in (*_TOLD_APART, *_TIMES) and value is not None:
             _field(name, str(value))
     if job.error:
-        _field("error", str(job.error))
-    page.say("params" if job.params is not None else "params        none")
+        _field("error", str(job.error), colour=colours.RED)
+    _field("params", "" if job.params is not None else "none")
     if job.params is not None:
         _block(_laid_out(job.params))
     recorded = {attempt.attempt for attempt in attempts}
@@ -70,11 +70,11 @@ def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datet
         _show_attempt(attempt, now)
     number = _attempt_of(job)
     if job.status == COMPLETED and number not in recorded:
-        page.say(f"attempt {number}: succeeded{_lasted(job.started_at, job.finished_at)}")
+        page.say(f"attempt {number}: succeeded{_lasted(job.started_at, job.finished_at)}", colour=colours.GREEN)
 
 
-def _field(name: str, text: str) -> None:
-    page.told(name, text, indent=14)
+def _field(name: str, text: str, *, colour: str | None = None) -> None:
+    page.told(name, text, indent=14, colour=colour)
 
 
 def _attempt_of(job: JobRow) -> int:
@@ -90,7 +90,9 @@ def _laid_out(params: str) -> str:
 
 def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
     when = page.time_and_age(attempt.finished_at, now)
-    page.say(f"attempt {attempt.attempt}: {attempt.outcome}{_lasted(attempt.started_at, attempt.finished_at)}; {when}")
+    lasted = _lasted(attempt.started_at, attempt.finished_at)
+    colour = colours.OF_OUTCOME.get(attempt.outcome)
+    page.say(f"attempt {attempt.attempt}: {attempt.outcome}{lasted}; {when}", colour=colour)
     if attempt.traceback or attempt.error:
         _block(str(attempt.traceback or attempt.error))
     if attempt.output:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bgjob import clock
-from bgjob.cli import page
+from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE
 from bgjob.console import ago
+from bgjob.job import FAILED
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant, is_silent, overview
 
@@ -44,8 +45,9 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 def _show(seen: Overview, now: dt.datetime) -> None:
     for alarm in seen.alarms:
-        page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})")
-    page.told("jobs", _counts(seen))
+        page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})", colour=colours.RED)
+    failed = seen.counts[FAILED]
+    page.told("jobs", _counts(seen), colour=colours.RED, of=f"{failed:,} failed" if failed else None)
     if seen.first_due:
         first = seen.first_due
         since = instant(first.since)
@@ -55,7 +57,8 @@ def _show(seen: Overview, now: dt.datetime) -> None:
     if due_at:
         page.told("next", f"due in {ago((due_at - now).total_seconds())}")
     _show_running(seen, now)
-    page.told("last tick", _tick(seen, now))
+    is_dead = is_silent(seen.last_tick, now) and not seen.is_at_work
+    page.told("last tick", _tick(seen, now), colour=colours.YELLOW if is_dead else None)
     page.told("runner", _runner(seen, now))
     page.told("last hour", _last_hour(seen))
     if seen.due:
