@@ -478,6 +478,14 @@ def test_another_local_time_is_a_warning(project: Project) -> None:
     assert found.mend == "write TZ=Asia/Tokyo above the crontab line"
 
 
+def test_a_config_that_is_named_on_one_side_only_is_no_difference_if_it_is_the_same(project: Project) -> None:
+    use(project)
+    queue(project, BGJOB_CONFIG=str(project.folder / "config" / "jobs.yaml"))
+    bgjob(project, "queue", "app.jobs.Job")
+
+    assert [found.what for found in examine(project).of("one_environment") if found.severity == WARNING] == []
+
+
 def test_variables_that_differ_are_told_by_name_and_their_values_only_where_they_are_no_secret(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import pwd
 import shlex
 
 from bgjob import files, fingerprint
-from bgjob.config import read_config
+from bgjob.config import VARIABLE, read_config
 from bgjob.errors import ConfigError
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 
@@ -123,6 +123,9 @@ def one_environment(case: Case) -> Iterator[Finding]:
     for app in case.queueing:
         clear, hashes = _variables(app)
         for name in _WEIGHTY:
+            # `bgjob queue` sets BGJOB_CONFIG itself; two ways that lead to one config are no difference.
+            if name == VARIABLE and app.text("config") == case.ticks.text("config"):
+                continue
             if name in clear and clear[name] != theirs.get(name):
                 there = repr(theirs[name]) if name in theirs else "not set"
                 what = f"{name} is {clear[name]!r} where jobs are queued, and {there} where they run"
