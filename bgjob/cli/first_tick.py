@@ -84,6 +84,7 @@ def what_to_look_at(shell_text: str, user: str) -> list[str]:
     return [
         *found,
         f"the line by hand, as cron starts it: {by_hand}",
+        "bgjob doctor, which looks at all else that ticks need",
         f"cron's mail to {user}, and its log: journalctl -u cron, or grep CRON /var/log/syslog",
     ]
 
