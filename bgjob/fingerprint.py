@@ -80,9 +80,9 @@ _CLEAR = {
 }  # fmt: skip
 # They belong to a session, a shell, a unit or a request rather than to the app.
 _PASSING = {
-    "_", "COLORTERM", "COLUMNS", "DISPLAY", "DOCUMENT_ROOT", "INVOCATION_ID", "JOURNAL_STREAM", "LINES", "LOGNAME",
-    "LS_COLORS", "MAIL", "MAINPID", "NOTIFY_SOCKET", "OLDPWD", "PORT", "PWD", "QUERY_STRING", "SHELL", "SHLVL", "STY",
-    "UNIQUE_ID", "USER", "USERNAME", "WINDOW", "WINDOWID",
+    "_", "COLORTERM", "COLUMNS", "DISPLAY", "DOCUMENT_ROOT", "HOSTNAME", "INVOCATION_ID", "JOURNAL_STREAM", "LINES",
+    "LOGNAME", "LS_COLORS", "MAIL", "MAINPID", "NOTIFY_SOCKET", "OLDPWD", "PORT", "PWD", "QUERY_STRING", "SHELL",
+    "SHLVL", "STY", "UNIQUE_ID", "USER", "USERNAME", "WINDOW", "WINDOWID",
 }  # fmt: skip
 _PASSING_PREFIXES = (
     "CONTENT_", "DBUS_", "GATEWAY_", "GPG_", "HTTP_", "LESS", "LISTEN_", "MEMORY_PRESSURE_", "PATH_", "PYTEST_",

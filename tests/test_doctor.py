@@ -364,6 +364,13 @@ def test_files_that_the_other_user_may_not_write_are_told_with_the_command_that_
     assert f"nobody may not write {project.folder / 'storage'}" not in found
 
 
+def test_who_only_looks_need_not_be_able_to_write(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(project)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+
+    assert examine(project).of("files_can_be_written") == []
+
+
 @pytest.fixture
 def open_project() -> Iterator[Project]:
     """A project that other users may reach, too."""
@@ -474,8 +481,10 @@ def test_another_local_time_is_a_warning(project: Project) -> None:
 
     found = examine(project).one("one_zone", WARNING)
 
+    project.configure("boot: app.jobs")
     assert "the app's local time is JST, that of jobs is " in found.what
     assert found.mend == "write TZ=Asia/Tokyo above the crontab line"
+    assert examine(project).one("one_zone", NOTE).what == found.what, "the module boot may set it in each worker"
 
 
 def test_a_config_that_is_named_on_one_side_only_is_no_difference_if_it_is_the_same(project: Project) -> None:
@@ -518,20 +527,26 @@ def test_who_sits_at_a_terminal_is_not_compared_where_programs_queue(project: Pr
 # Which file
 
 
-def test_a_side_that_uses_another_file_is_a_problem(project: Project) -> None:
+def test_jobs_that_wait_in_the_file_from_which_this_one_was_copied_are_a_problem(project: Project) -> None:
     project.configure("database: storage/old.sqlite3")
     use(project)
-    shutil.copy(project.folder / "storage" / "old.sqlite3", project.folder / "storage" / "new.sqlite3")
+    old, new = (project.folder / "storage" / f"{name}.sqlite3" for name in ("old", "new"))
+    shutil.copy(old, new)
+    queue(project)
     project.configure("database: storage/new.sqlite3")
 
-    ticks, app = examine(project).of("one_file")
-    (project.folder / "storage" / "old.sqlite3").unlink()
-    moved = examine(project).of("one_file")
+    served = examine(project).one("one_file", NOTE)
+    os.utime(f"{old}.tick", (0, 0))
+    stranded = examine(project).one("one_file", PROBLEM)
+    old.unlink()
+    moved = examine(project).one("one_file", NOTE)
 
-    assert ticks.what.startswith(f"the ticks look at {project.folder}/storage/old.sqlite3, which is another file than")
-    assert "queues into" in app.what
-    assert (ticks.severity, app.severity) == (PROBLEM, PROBLEM)
-    assert {finding.severity for finding in moved} == {NOTE}
+    assert (
+        stranded.what
+        == f"the ticks and the app used {old} before, where 1 job waits and no tick looks; this one is {new}"
+    )
+    assert f"`database: {new}`" in stranded.mend
+    assert served.what == moved.what == f"the ticks and the app used this queue at {old} before; it is at {new} now"
 
 
 def test_jobs_that_an_earlier_release_left_behind_are_a_problem(tmp_path: Path, project: Project) -> None:

@@ -33,8 +33,10 @@ def files_can_be_written(case: Case) -> Iterator[Finding]:
     database = os.path.realpath(case.config.database)
     kept = os.path.dirname(database), os.path.dirname(memo.path_of(case.config.path)), case.config.log_directory
     folders = [folder for folder in dict.fromkeys(kept) if os.path.isdir(folder)]
-    for folder in folders:
-        yield from _try_folder(folder)
+    # An admin who only looks need not be able to write.
+    if os.geteuid() in {_identity(side)[0] for side in case.sides()} or not case.ticks:
+        for folder in folders:
+            yield from _try_folder(folder)
     rotated = [os.path.join(case.config.log_directory, name) for name in (logs.MAIN, logs.ERRORS)]
     paths = [*folders, *(database + ending for ending in _BESIDE), *rotated]
     for path in paths:
@@ -61,8 +63,8 @@ def _refused(path: str, case: Case) -> Iterator[Finding]:
         return
     told = set()
     us = (os.geteuid(), [os.getegid(), *os.getgroups()])
-    for uid, groups in (us, *(_identity(side) for side in case.sides())):
-        if uid in told or _may_write(found, uid, groups):
+    for uid, groups in [_identity(side) for side in case.sides()] or [us]:
+        if uid in told or _may_write(path, found, uid, groups):
             continue
         told.add(uid)
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
@@ -75,15 +77,23 @@ def _identity(side: Side) -> tuple[int, list[int]]:
     return int(facts.get("uid", 0)), [int(facts.get("gid", -1)), *map(int, facts.get("groups") or [])]
 
 
-def _may_write(found: os.stat_result, uid: int, groups: list[int]) -> bool:
+def _may_write(path: str, found: os.stat_result, uid: int, groups: list[int]) -> bool:
     wanted = 0o3 if stat.S_ISDIR(found.st_mode) else 0o2
-    if uid == 0:
+    if uid == 0 or _has_access_list(path):
         return True
     if found.st_uid == uid:
         return (found.st_mode >> 6) & wanted == wanted
     if found.st_gid in groups:
         return (found.st_mode >> 3) & wanted == wanted
     return found.st_mode & wanted == wanted
+
+
+def _has_access_list(path: str) -> bool:
+    """Return whether more than the mode tells who may write."""
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except (OSError, AttributeError):  # the latter where it is not Linux
+        return False
 
 
 def _chown(path: str, uid: int) -> str:

@@ -7,9 +7,11 @@ import re
 import shlex
 
 from bgjob import clock, files
+from bgjob.errors import BgjobError
 from bgjob.store import reading
+from bgjob.views import signs
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
-from bgjob.views.doctor.sides import user_name
+from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,21 +22,40 @@ if TYPE_CHECKING:
 
 
 def one_file(case: Case) -> Iterator[Finding]:
-    """Each side uses the file that is examined."""
+    """Each side uses the file that is examined, and no jobs wait in another one that a side has used."""
     ours = os.path.realpath(case.config.database)
-    for side in case.sides():
-        theirs = side.text("real_path")
-        if not theirs or theirs == ours:
+    for theirs in sorted({side.text("real_path") for side in case.sides()} - {"", ours}):
+        sides = [side for side in case.sides() if side.text("real_path") == theirs]
+        who = " and ".join(dict.fromkeys("the ticks" if side is case.ticks else "the app" for side in sides))
+        if files.at(theirs) == files.at(ours):
             continue
-        who = "the ticks look at" if side is case.ticks else f"{user_name(side.facts.get('uid'))} queues into"
-        now_at = files.at(theirs)
-        if now_at is None:
-            what = f"this queue was at {theirs} when it was used last ({side.side}), and is at {ours} now"
-            yield Finding(NOTE, what, "none, if it was moved or copied on purpose")
-        elif now_at != files.at(ours):
-            what = f"{who} {theirs}, which is another file than {ours}: jobs are queued where no tick looks"
-            mend = f"write one absolute path into both configs, such as `database: {ours}`, and restart the app"
+        # What stands here was copied or moved from there.
+        count = _waiting(theirs, case.now)
+        if count and is_silent(signs.last_tick(theirs), case.now):
+            what = f"{who} used {theirs} before, where {_jobs(count)} and no tick looks; this one is {ours}"
+            mend = (
+                f"write one absolute path into the configs of both sides, such as `database: {ours}`; restart the app"
+            )
             yield Finding(PROBLEM, what, mend)
+        else:
+            what = f"{who} used this queue at {theirs} before; it is at {ours} now"
+            yield Finding(NOTE, what, "none, if it was moved or copied on purpose")
+
+
+def _waiting(path: str, now: dt.datetime) -> int:
+    """Return how many jobs wait in another database; none in one that is not there, not ours, or can't be read."""
+    if not os.path.isfile(path):
+        return 0
+    try:
+        with reading.ReadStore(path) as store:
+            counts = store.counts(now)
+    except BgjobError:
+        return 0
+    return counts.due + counts.waiting
+
+
+def _jobs(count: int) -> str:
+    return "1 job waits" if count == 1 else f"{count:,} jobs wait"
 
 
 # A release's own folder: its name is a time, a version or a commit, or it lies in a folder of releases.
@@ -73,14 +94,7 @@ def _changed(path: str) -> float:
 
 def _stranded(folder: str, inside: str, now: dt.datetime, *, ours: str) -> Iterator[Finding]:
     path = os.path.realpath(os.path.join(folder, inside))
-    if path == ours or not os.path.isfile(path):
-        return
-    try:
-        with reading.ReadStore(path) as store:
-            counts = store.counts(now)
-    except Exception:  # noqa: BLE001  # another program's file, or one that can't be read, strands no job of ours
-        return
-    if count := counts.due + counts.waiting:
-        jobs = "1 job waits" if count == 1 else f"{count:,} jobs wait"
-        what = f"{jobs} in {path}, the queue of another release, where no tick looks any more"
+    count = _waiting(path, now) if path != ours else 0
+    if count:
+        what = f"{_jobs(count)} in {path}, the queue of another release, where no tick looks any more"
         yield Finding(PROBLEM, what, f"run them: cd {shlex.quote(folder)} && .venv/bin/python background_runner.py")

@@ -81,7 +81,12 @@ def one_zone(case: Case) -> Iterator[Finding]:
         what = f"the app's local time is {_zone(app)}, that of jobs is {_zone(ticks)}"
         zone = app.facts.get("clear", {}).get("TZ")
         mend = f"write TZ={shlex.quote(zone)} above the crontab line" if zone else "set the same TZ for both"
-        yield Finding(WARNING, what, mend)
+        yield Finding(_unless_boot_sets_it(case), what, mend)
+
+
+def _unless_boot_sets_it(case: Case) -> str:
+    """Return how grave it is that a tick's environment differs: `boot` may set in each worker what the tick lacks."""
+    return NOTE if case.config.boot else WARNING
 
 
 def _zone(side: Side) -> str:
@@ -129,7 +134,9 @@ def one_environment(case: Case) -> Iterator[Finding]:
             if name in clear and clear[name] != theirs.get(name):
                 there = repr(theirs[name]) if name in theirs else "not set"
                 what = f"{name} is {clear[name]!r} where jobs are queued, and {there} where they run"
-                yield Finding(WARNING, what, f"write {name}={shlex.quote(clear[name])} above the crontab line")
+                yield Finding(
+                    _unless_boot_sets_it(case), what, f"write {name}={shlex.quote(clear[name])} above the crontab line"
+                )
         other |= {name for name in hashes.keys() & their_hashes.keys() if hashes[name] != their_hashes[name]}
         lacking |= hashes.keys() - their_hashes.keys()
     if other:

@@ -100,9 +100,6 @@ def _runner_pid(case: Case) -> int | None:
     return runner.pid if runner and not runner.ended else None
 
 
-_LONG = 600.0
-
-
 def due_jobs_run(case: Case) -> Iterator[Finding]:
     """No job is due for long while ticks come."""
     if not case.exists:
@@ -115,7 +112,7 @@ def due_jobs_run(case: Case) -> Iterator[Finding]:
     if first is None or since is None or is_silent(last, case.now):
         return
     waited = (case.now - since).total_seconds()
-    if waited < _LONG:
+    if waited < case.config.alarm_after:
         return
     jobs = f"job {first.id} is due for {ago(waited)}" + (f", and {count - 1:,} more wait" if count > 1 else "")
     if running >= case.config.workers:
