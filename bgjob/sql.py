@@ -572,7 +572,8 @@ LAST_RUNNER = """
     SELECT id, pid, process, version, lingers, started, last_seen, ended FROM runners ORDER BY id DESC LIMIT 1
 """
 
-# A stretch of ids at a time from the newest back, so that a search may stop and say how far it looked.
+# A stretch of ids at a time, so that a search may stop and say how far it looked. CASE chooses the order, for nothing
+# is formatted into a statement.
 LIST_STRETCH = """
     SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
         updated_at, started_at, finished_at, error, runner, worker
@@ -586,14 +587,17 @@ LIST_STRETCH = """
         AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
         AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
-    ORDER BY id DESC LIMIT :most
+    ORDER BY CASE :sort WHEN 'duration' THEN julianday(finished_at) - julianday(started_at) END DESC,
+        CASE :sort WHEN 'oldest' THEN id ELSE -id END
+    LIMIT :most
 """
-# The other orders need every row that matches; CASE chooses, for nothing is formatted into a statement.
-LIST_SORTED = """
+# The same, along the index of those statuses.
+LIST_UNSUCCESSFUL_STRETCH = """
     SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
         updated_at, started_at, finished_at, error, runner, worker
     FROM custom_jobs
-    WHERE (:status IS NULL OR status = :status)
+    WHERE id > :after AND id <= :upto
+        AND status = :status AND (status = 'failed' OR status = 'cancelled')
         AND (:job_class IS NULL OR job_class = :job_class)
         AND (:method IS NULL OR method = :method)
         AND (:priority IS NULL OR priority = :priority)
@@ -601,14 +605,50 @@ LIST_SORTED = """
         AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
         AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
-    ORDER BY
+    ORDER BY CASE :sort WHEN 'duration' THEN julianday(finished_at) - julianday(started_at) END DESC,
+        CASE :sort WHEN 'oldest' THEN id ELSE -id END
+    LIMIT :most
+"""
+FIRST_ID = "SELECT id FROM custom_jobs WHERE id > :after ORDER BY id LIMIT 1"
+LAST_ID = "SELECT id FROM custom_jobs WHERE id <= :upto ORDER BY id DESC LIMIT 1"
+
+# Of a long queue the jobs that a drain takes first, and those that fall due first; and all that are being run. What a
+# drain would not take yet comes after what it would.
+LIST_WAITING = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs
+    WHERE id IN (
+        SELECT id FROM (SELECT id FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                        ORDER BY priority DESC, available_at, id LIMIT :looked)
+        UNION ALL
+        SELECT id FROM (SELECT id FROM custom_jobs
+                        WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                        ORDER BY available_at, priority, id LIMIT :looked)
+        UNION ALL
+        SELECT id FROM custom_jobs WHERE status = 'processing')
+        AND id > :after AND id <= :upto
+        AND status = :status
+        AND (:job_class IS NULL OR job_class = :job_class)
+        AND (:method IS NULL OR method = :method)
+        AND (:priority IS NULL OR priority = :priority)
+        AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
+        AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+        AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
+    ORDER BY CASE :sort WHEN 'priority' THEN available_at IS NOT NULL AND promoted = 0 AND available_at > :now END,
         CASE :sort WHEN 'priority' THEN priority END DESC,
         CASE :sort WHEN 'priority' THEN available_at WHEN 'due' THEN coalesce(available_at, created_at) END,
         CASE :sort WHEN 'duration' THEN julianday(finished_at) - julianday(started_at) END DESC,
-        id
+        CASE WHEN :sort = 'newest' OR :sort = 'duration' THEN -id ELSE id END
     LIMIT :most OFFSET :offset
 """
-NEWEST_JOB = "SELECT max(id) FROM custom_jobs"
+WAITS_MORE_THAN = """
+    SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                   LIMIT 1 OFFSET :looked),
+        EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                   LIMIT 1 OFFSET :looked)
+"""
 
 JOB_BY_ID = """
     SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,

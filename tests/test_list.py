@@ -136,7 +136,7 @@ def test_there_is_a_hint_when_the_page_is_full(project: Project) -> None:
 
     full, beyond = bgjob(project, "list", "--limit", "2"), bgjob(project, "list", "--offset", "9")
 
-    assert full.stderr == "there may be more: --offset 2, or a larger --limit\n"
+    assert full.stderr == "there may be more: --before 4, or a larger --limit\n"
     assert beyond.stderr == "there are no more than 9 jobs\n"
 
 
@@ -219,3 +219,42 @@ def test_the_search_goes_through_all_stretches(project: Project) -> None:
 
     assert ids(project, "--text", "ann") == [1]
     assert ids(project) == [250000, 1]
+
+
+def test_a_search_that_is_given_up_says_how_far_it_came_and_how_to_go_on(project: Project) -> None:
+    queue(project, *[""] * 3)
+    project.sql("INSERT INTO custom_jobs (id, job_class, method) VALUES (1000, 'app.jobs.Job', 'execute')")
+    none = ("--within", "0")  # but one stretch
+
+    newest = bgjob(project, "list", "--text", "ann", *none, code=1)
+    oldest = bgjob(project, "list", "--text", "ann", "--sort", "oldest", "--after", "1", *none, code=1)
+    longest = bgjob(project, "list", "--sort", "duration", *none)
+    told = json.loads(bgjob(project, "list", "--json", "--text", "ann", *none, code=1).stdout)
+
+    assert newest.stderr == "looked back to job 4 within 0 ms; go on with --before 4, or look longer: --within 10s\n"
+    assert oldest.stderr == "looked up to job 999 within 0 ms; go on with --after 999, or look longer: --within 10s\n"
+    assert longest.stderr.startswith("looked back to job 4 within 0 ms; older ones may have taken longer")
+    assert told == {"jobs": [], "looked_to": 4}
+
+
+def test_the_pages_of_each_order_follow_one_another(project: Project) -> None:
+    queue(project, *[""] * 5)
+
+    assert ids(project, "--limit", "2", "--before", "4") == [3, 2]
+    assert ids(project, "--sort", "oldest", "--limit", "2", "--after", "2") == [3, 4]
+    assert ids(project, "--sort", "priority", "--limit", "2", "--offset", "3") == [4, 5]
+    assert bgjob(project, "list", "--sort", "oldest", "--limit", "2").stderr.startswith("there may be more: --after 2,")
+    assert bgjob(project, "list", "--before", "1").stderr == "no job matches\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--sort due --status failed", "--sort due is an order of pending jobs"),
+        ("--after 5", "--after goes with --sort oldest"),
+        ("--sort oldest --before 5", "--before does not go with --sort oldest"),
+        ("--within soon", "'soon' is no duration"),
+    ],
+)
+def test_options_that_contradict_each_other_are_wrong_usage(project: Project, options: str, told: str) -> None:
+    assert told in bgjob(project, "list", *options.split(), code=2).stderr.splitlines()[-1]

@@ -13,6 +13,7 @@ from bgjob.console import ago
 from bgjob.job import PENDING, PROCESSING
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant
+from bgjob.views.search import DURATION, MOST_WAITING, NEWEST, OF_WAITING, OLDEST, SORTS, Found, Question, search
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgjob.config import Config
-    from bgjob.store.reading import JobRow, ReadStore
+    from bgjob.store.reading import JobRow
 
-_SORTS = ("newest", "oldest", "priority", "due", "duration")
-_STRETCH = 100_000  # ids a statement, so that a search can stop in between
-_SECONDS_OF_SEARCH = 5.0
+_SECONDS_OF_SEARCH = 0.1  # nobody has to wait for an answer that may be the wrong question's
 _WIDE = 110
 
 
@@ -40,9 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--since", metavar="TIME", help="changed since then: 2h, 30m, 7d ago, or a time such as 2026-12-31 or 08:00"
     )
     parser.add_argument("--until", metavar="TIME", help="not changed after that: a duration ago, or a time")
-    parser.add_argument("--sort", choices=_SORTS, default=_SORTS[0], help="the order (default: newest first)")
+    parser.add_argument("--sort", choices=SORTS, default=NEWEST, help="the order (default: newest first)")
     parser.add_argument("--limit", type=_count, default=20, metavar="N", help="show at most so many (default: 20)")
     parser.add_argument("--offset", type=_count, default=0, metavar="N", help="leave out the first so many")
+    parser.add_argument("--before", type=_count, metavar="ID", help="only jobs that were queued before this one")
+    parser.add_argument(
+        "--after", type=_count, metavar="ID", help="with --sort oldest: only jobs queued after this one"
+    )
+    parser.add_argument(
+        "--within", type=_span, default=_SECONDS_OF_SEARCH, metavar="SPAN", help="search for so long (default: 100ms)"
+    )
 
 
 def _status(text: str) -> str:
@@ -71,22 +77,41 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _span(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        message = f"{text!r} is no duration; write a number of seconds, or one with ms, s, m, h or d"
+        raise argparse.ArgumentTypeError(message) from None
+
+
 def run(arguments: argparse.Namespace, config: Config) -> int:
     """Print the jobs that match; return FINE, or NO_MATCH if filters were given and nothing matches."""
     now = clock.now()
-    filters = _filters(arguments, now)
-    looked_to = 0
-    jobs: list[JobRow] = []
+    question = _question(arguments, now)
+    found = Found([])
     if reading.exists(config.database):
         with reading.ReadStore(config.database) as store:
-            jobs, looked_to = _found(store, filters, arguments)
+            found = search(store, question, now)
     if arguments.json:
-        page.document({"jobs": [_document(job) for job in jobs], "looked_back_to": looked_to or None})
-    elif jobs:
-        _show(jobs, now)
-    is_filtered = any(value is not None for value in filters.values())
-    _tell_more(jobs, arguments, looked_to, is_filtered=is_filtered)
-    return NO_MATCH if is_filtered and not jobs else FINE
+        page.document({"jobs": [_document(job) for job in found.jobs], "looked_to": found.looked_to})
+    elif found.jobs:
+        _show(found.jobs, now)
+    is_filtered = any(value is not None for value in question.filters.values())
+    _tell_more(found, arguments, is_filtered=is_filtered)
+    return NO_MATCH if is_filtered and not found.jobs else FINE
+
+
+def _question(arguments: argparse.Namespace, now: dt.datetime) -> Question:
+    sort, status = arguments.sort, arguments.status
+    if sort in OF_WAITING and status not in (None, PENDING):
+        raise WrongUsageError(f"--sort {sort} is an order of pending jobs; leave out --status {status}")
+    if arguments.after is not None and sort != OLDEST:
+        raise WrongUsageError("--after goes with --sort oldest; the others take --before")
+    if arguments.before is not None and sort == OLDEST:
+        raise WrongUsageError("--before does not go with --sort oldest, which takes --after")
+    beyond = arguments.after if sort == OLDEST else arguments.before
+    return Question(_filters(arguments, now), sort, arguments.limit, arguments.offset, beyond, arguments.within)
 
 
 def _filters(arguments: argparse.Namespace, now: dt.datetime) -> dict[str, object]:
@@ -113,23 +138,6 @@ def _moment(text: str | None, now: dt.datetime, option: str) -> str | None:
         return clock.to_text(read_time(text, now))
     except WrongTimeError as error:
         raise WrongUsageError(f"{option}: {error}; or a duration ago, such as 2h") from None
-
-
-def _found(store: ReadStore, filters: dict[str, object], arguments: argparse.Namespace) -> tuple[list[JobRow], int]:
-    """Return the jobs to show, and the id down to which was looked if the search was given up."""
-    most, offset = arguments.limit, arguments.offset
-    if arguments.sort != _SORTS[0]:
-        return store.sorted(filters, sort=arguments.sort, most=most, offset=offset), 0
-    until = clock.monotonic() + _SECONDS_OF_SEARCH
-    found: list[JobRow] = []
-    upto = store.newest_job()
-    while upto > 0 and len(found) < most + offset:
-        if clock.monotonic() > until:
-            return found[offset:], upto + 1
-        after = max(upto - _STRETCH, 0)
-        found += store.stretch(filters, after=after, upto=upto, most=most + offset - len(found))
-        upto = after
-    return found[offset:], 0
 
 
 def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
@@ -176,13 +184,34 @@ def _document(job: JobRow) -> dict[str, object]:
     return {name: page.json_time(value) if name.endswith("_at") else value for name, value in job._asdict().items()}
 
 
-def _tell_more(jobs: Sequence[JobRow], arguments: argparse.Namespace, looked_to: int, *, is_filtered: bool) -> None:
+def _tell_more(found: Found, arguments: argparse.Namespace, *, is_filtered: bool) -> None:
     """Say on standard error what the jobs that were printed do not tell."""
-    if looked_to:
-        page.remark(f"looked back to job {looked_to} only, for lack of time; narrow the search with --since or --sort")
-    elif not jobs and arguments.offset:
+    if found.looked_to is not None:
+        page.remark(_how_far(found.looked_to, arguments))
+        return
+    if found.is_partial:
+        page.remark(f"looked at the {MOST_WAITING:,} jobs that run first, and the {MOST_WAITING:,} that fall due first")
+    if not found.jobs and arguments.offset:
         page.remark(f"there are no more than {page.counted(arguments.offset, 'job')}")
-    elif not jobs and arguments.limit:
-        page.remark("no job matches" if is_filtered else "there are no jobs")
-    elif arguments.limit and len(jobs) == arguments.limit and not arguments.json:
-        page.remark(f"there may be more: --offset {arguments.offset + len(jobs)}, or a larger --limit")
+    elif not found.jobs and arguments.limit:
+        beyond = arguments.before is not None or arguments.after is not None
+        page.remark("no job matches" if is_filtered or beyond else "there are no jobs")
+    elif arguments.limit and len(found.jobs) == arguments.limit and not arguments.json:
+        page.remark(f"there may be more: {_next_page(found, arguments)}, or a larger --limit")
+
+
+def _how_far(looked_to: int, arguments: argparse.Namespace) -> str:
+    within = f"within {page.lasting(arguments.within)}"
+    if arguments.sort == OLDEST:
+        return f"looked up to job {looked_to} {within}; go on with --after {looked_to}, or look longer: --within 10s"
+    if arguments.sort == DURATION:
+        return f"looked back to job {looked_to} {within}; older ones may have taken longer: --within 10s looks longer"
+    return f"looked back to job {looked_to} {within}; go on with --before {looked_to}, or look longer: --within 10s"
+
+
+def _next_page(found: Found, arguments: argparse.Namespace) -> str:
+    if arguments.sort == NEWEST:
+        return f"--before {found.jobs[-1].id}"
+    if arguments.sort == OLDEST:
+        return f"--after {found.jobs[-1].id}"
+    return f"--offset {arguments.offset + len(found.jobs)}"

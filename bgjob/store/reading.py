@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple
 
 from bgjob import clock, sql
+from bgjob.job import CANCELLED, FAILED
 from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
 from bgjob.store.runners import MINUTE
@@ -179,19 +180,37 @@ class ReadStore:
         """Return the outages that are not over, the first one first."""
         return [OpenAlarm(*row) for row in self._database.fetch(sql.OPEN_ALARMS)]
 
-    def newest_job(self) -> int:
-        """Return the highest id, 0 without any job."""
-        return self._database.fetch(sql.NEWEST_JOB)[0][0] or 0
+    def first_id(self, after: int) -> int | None:
+        """Return the lowest id above `after`, or None."""
+        rows = self._database.fetch(sql.FIRST_ID, {"after": after})
+        return rows[0][0] if rows else None
 
-    def stretch(self, filters: Mapping[str, object], *, after: int, upto: int, most: int) -> list[JobRow]:
-        """Return the jobs that match among the ids beyond `after` up to `upto`, the newest first."""
-        values = {**filters, "after": after, "upto": upto, "most": most}
-        return [JobRow(*row) for row in self._database.fetch(sql.LIST_STRETCH, values)]
+    def last_id(self, upto: int) -> int | None:
+        """Return the highest id up to `upto`, or None."""
+        rows = self._database.fetch(sql.LAST_ID, {"upto": upto})
+        return rows[0][0] if rows else None
 
-    def sorted(self, filters: Mapping[str, object], *, sort: str, most: int, offset: int) -> list[JobRow]:
-        """Return the jobs that match: by `priority`, `due`, `duration` or `oldest`."""
-        values = {**filters, "sort": sort, "most": most, "offset": offset}
-        return [JobRow(*row) for row in self._database.fetch(sql.LIST_SORTED, values)]
+    def stretch(self, filters: Mapping[str, object], *, sort: str, after: int, upto: int, most: int) -> list[JobRow]:
+        """Return the jobs that match among the ids beyond `after` up to `upto`: `newest`, `oldest` or by `duration`."""
+        is_indexed = filters["status"] in (FAILED, CANCELLED)
+        statement = sql.LIST_UNSUCCESSFUL_STRETCH if is_indexed else sql.LIST_STRETCH
+        values = {**filters, "sort": sort, "after": after, "upto": upto, "most": most}
+        return [JobRow(*row) for row in self._database.fetch(statement, values)]
+
+    def waits_more_than(self, looked: int) -> tuple[bool, bool]:
+        """Return whether more jobs than that are ready, and whether more are delayed."""
+        ready, delayed = self._database.fetch(sql.WAITS_MORE_THAN, {"looked": looked})[0]
+        return bool(ready), bool(delayed)
+
+    def waiting(
+        self, filters: Mapping[str, object], *, sort: str, now: dt.datetime, looked: int, most: int, offset: int
+    ) -> list[JobRow]:
+        """Return the pending or running jobs that match, among the first `looked` of the ready and of the delayed ones.
+
+        `filters` has `after` and `upto` beside what the table's columns are asked for.
+        """
+        values = {**filters, "sort": sort, "now": clock.to_text(now), "looked": looked, "most": most, "offset": offset}
+        return [JobRow(*row) for row in self._database.fetch(sql.LIST_WAITING, values)]
 
     def job(self, job_id: int) -> JobRow | None:
         """Return the job with that id, or None."""
