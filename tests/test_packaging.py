@@ -40,15 +40,18 @@ def test_the_wheel_works_in_another_projects_environment(wheel: Path, tmp_path: 
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True, capture_output=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "jobs.yaml").write_text("approved_classes: [jobs.Hello]\napproved_methods: [execute]\n")
-    (tmp_path / "jobs.py").write_text("class Hello:\n    def execute(self):\n        print('hello')\n")
-    program = "from bgjob import run_background_job; print(run_background_job('jobs.Hello'))"
+    app = tmp_path / "app"
+    app.mkdir()
+    steps = [
+        [f"{python.removesuffix('python')}bgjob", "init"],
+        [python, "-c", "from bgjob import run_background_job; print(run_background_job('app.custom_jobs.ExampleJob'))"],
+        [python, "background_runner.py", "-v", "--exit-code"],
+    ]
 
-    queued = subprocess.run([python, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    told = [subprocess.run(step, cwd=app, check=True, capture_output=True, text=True).stdout for step in steps]
 
-    assert queued.stdout == "True\n"
-    assert (tmp_path / "storage" / "jobs.sqlite3").exists()
+    assert told[1] == "True\n"
+    assert "Hello from the background!" in told[2]
 
 
 def is_ours(path: Path) -> bool:
