@@ -40,39 +40,38 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         from bgjob.cli import systemd
 
         systemd.install(command, config, folder=arguments.systemd, as_json=arguments.json)
-        return FINE
-    lines = crontab.block(command)
-    if arguments.dry_run:
-        if arguments.json:
-            page.document(_document(command, lines, changed=None, seconds=None))
-        else:
-            page.lines(os.fsdecode(lines))
-        return FINE
-    installed = clock.now()
-    changed = _install(command, lines)
-    user = user_name(os.getuid())
-    if not arguments.json:
-        page.say(f"{'installed in' if changed else 'it stands already in'} the crontab of {user}:")
-        page.lines(os.fsdecode(lines))
-        sys.stdout.flush()
-    if whose := owner(command, config):
-        page.remark(f"warning: the jobs will run as {user}, but the project's files are {whose}'s; install it as him")
-    seconds = None if arguments.no_wait else _wait(config, installed)
-    if arguments.json:
-        page.document(_document(command, lines, changed=changed, seconds=seconds))
-    if arguments.no_wait:
-        return FINE
-    if seconds is None:
-        raise NoMatchError(_no_tick(crontab.shell_text(command), user))
-    if not arguments.json:
-        page.say(f"the first tick came after {seconds:.0f} s, as user {user} with {command.python}")
+    elif arguments.dry_run and arguments.json:
+        page.document(_document(command, changed=None, seconds=None))
+    elif arguments.dry_run:
+        page.lines(os.fsdecode(crontab.block(command)))
+    else:
+        _install_and_prove(command, config, as_json=arguments.json, wait=not arguments.no_wait)
     return FINE
 
 
-def _install(command: TickCommand, lines: bytes) -> bool:
+def _install_and_prove(command: TickCommand, config: Config, *, as_json: bool, wait: bool) -> None:
+    installed_at = clock.now()
+    changed = _install(command)
+    user = user_name(os.getuid())
+    if not as_json:
+        page.say(f"{'installed in' if changed else 'it stands already in'} the crontab of {user}:")
+        page.lines(os.fsdecode(crontab.block(command)))
+        sys.stdout.flush()
+    if whose := owner(command, config):
+        page.remark(f"warning: the jobs will run as {user}, but the project's files are {whose}'s; install it as him")
+    seconds = _wait(config, installed_at) if wait else None
+    if as_json:
+        page.document(_document(command, changed=changed, seconds=seconds))
+    if wait and seconds is None:
+        raise NoMatchError(_no_tick(crontab.shell_text(command), user))
+    if wait and not as_json:
+        page.say(f"the first tick came after {seconds:.0f} s, as user {user} with {command.python}")
+
+
+def _install(command: TickCommand) -> bool:
     """Write the block where it is not there yet; return whether anything changed."""
     before = crontab.read()
-    after = crontab.with_block(before, command.name, lines)
+    after = crontab.with_block(before, command.name, crontab.block(command))
     for line in crontab.other_lines(after, command):
         page.remark(f"warning: another line starts the same project's ticks; one is enough (crontab -e): {line}")
     if after != before:
@@ -80,27 +79,25 @@ def _install(command: TickCommand, lines: bytes) -> bool:
     return after != before
 
 
-def _wait(config: Config, installed: dt.datetime) -> float | None:
+def _wait(config: Config, installed_at: dt.datetime) -> float | None:
     if first_tick.is_cron_running() is False:
         page.remark(f"warning: {first_tick.NO_CRON}")
     try:
-        return first_tick.wait_for_first_tick(config.database, installed)
+        return first_tick.wait_for_first_tick(config.database, installed_at)
     except KeyboardInterrupt:
         page.remark("waited no longer; the line stays in the crontab (bgjob uninstall-cron takes it out)")
         raise
 
 
 def _no_tick(shell_text: str, user: str) -> str:
-    first, *more = first_tick.what_to_look_at(shell_text, user)
-    return "\n".join(
-        [f"no tick came within {first_tick.LONGEST:g} s. The line stays in the crontab. Look at:", first, *more]
-    )
+    head = f"no tick came within {first_tick.LONGEST:g} s. The line stays in the crontab. Look at:"
+    return "\n".join([head, *first_tick.what_to_look_at(shell_text, user)])
 
 
-def _document(command: TickCommand, lines: bytes, *, changed: bool | None, seconds: float | None) -> dict[str, object]:
+def _document(command: TickCommand, *, changed: bool | None, seconds: float | None) -> dict[str, object]:
     return {
         "command": "install-cron",
-        "lines": os.fsdecode(lines).splitlines(),
+        "lines": os.fsdecode(crontab.block(command)).splitlines(),
         "user": user_name(os.getuid()),
         "python": command.python,
         "changed": changed,
