@@ -130,6 +130,15 @@ def since(then: str | None, now: dt.datetime) -> str:
     return ago((now - clock.from_text(then)).total_seconds())
 
 
+def paused(then: object, who: object, reason: object, *, now: dt.datetime) -> str:
+    """Return a pause in words, such as `paused by ann@web1 for 5 min: deploy`."""
+    try:
+        lasting = ago((now - clock.from_text(str(then))).total_seconds())
+    except ValueError:  # written by hand
+        lasting = "a while"
+    return f"paused{f' by {who}' if who else ''} for {lasting}{f': {reason}' if reason else ''}"
+
+
 def _spoken(duration: float) -> str:
     if duration < 1:
         return f"{duration * 1000:.2f}ms"

@@ -1,8 +1,13 @@
-"""What a runner looks after beside its jobs: what was settled is synced, old rows go, logs rotate, trouble is told."""
+"""What a runner looks after beside its jobs: what was settled is synced, old rows go, logs rotate, trouble is told.
+
+And on a terminal, that the queue is paused.
+"""
 
 from __future__ import annotations
 
 from bgjob import clock
+from bgjob.console import paused, shown
+from bgjob.store.pause import PauseStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 from bgjob.tally import Tally
@@ -33,6 +38,7 @@ class House:
         self._complaints: set[str] = set()
         self._next_look_for_alarms = 0.0
         self.is_overdue = False  # a job waits for too long, though ticks come
+        self.is_paused = False
 
     def sync(self, runner: int, tally: Tally) -> None:
         """Sync to the disk what was settled, if that is more than the last time, and write down what it came to."""
@@ -63,6 +69,16 @@ class House:
 
         database = self._queue.connected().database
         self.is_overdue = alarm.look_after(database, self._config, clock.now(), logs=self._logs, console=self._console)
+
+    def note_pause(self, *, is_paused: bool) -> None:
+        """Tell on a terminal that no job is taken any more, and when jobs are taken again."""
+        if is_paused == self.is_paused:
+            return
+        self.is_paused = is_paused
+        if self._console.speaks:
+            pause = PauseStore(self._queue.connected().database).current()
+            told = f"{paused(*pause, now=clock.now())}; no job starts until: bgjob resume" if pause else "resumed"
+            self._console.say(f"  {shown(told)}")
 
     def note_mute_worker(self) -> None:
         """Remember that a worker could not log a line."""

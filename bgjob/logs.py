@@ -187,6 +187,16 @@ class Logs:
         """A person removed a job."""
         self.main.write(f"{clock.to_text(now)} INFO delete {_named(job)} before={job.status}\n")
 
+    def pause(self, now: dt.datetime, *, who: str, reason: str | None, running: int) -> None:
+        """A person paused the queue, or gave another reason for it."""
+        self.main.write(
+            f"{clock.to_text(now)} INFO pause who={_value(who)} reason={_value(reason or '-')} processing={running}\n"
+        )
+
+    def resume(self, now: dt.datetime, *, who: str, before: str) -> None:
+        """A person ended the pause."""
+        self.main.write(f"{clock.to_text(now)} INFO resume who={_value(who)} before={_value(before)}\n")
+
     def tick(self, now: dt.datetime, *, runner: int, counts: dict[str, int], duration: float) -> None:
         """A tick ended that did something."""
         told = " ".join(f"{name}={count}" for name, count in counts.items())

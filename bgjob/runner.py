@@ -103,13 +103,23 @@ class Runner:
         if any(counts.values()):
             self._logs.tick(clock.now(), runner=self._number, counts=counts, duration=duration)
         self._house.look_after_logs(may_rotate=not self._retired)
-        self._console.summary(counts, duration=duration)
+        if not self.was_held_up:  # which has been told
+            self._console.summary(counts, duration=duration)
         return self._exit_code
 
     @property
     def failed(self) -> int:
         """How many jobs have failed for good in this run."""
         return self._crew.tally.counts()["fail"]
+
+    @property
+    def _has_settled(self) -> bool:
+        return any(self._crew.tally.counts().values())
+
+    @property
+    def was_held_up(self) -> bool:
+        """Whether nothing came of this run because the queue is paused."""
+        return self._house.is_paused and not self._has_settled
 
     @property
     def _lingers(self) -> bool:
@@ -146,6 +156,8 @@ class Runner:
         worker = Worker.in_process(
             self._config, runner=self._number, workers=self._limit, logs=self._logs, console=self._console
         )
+        look = self._queue.connected().look(self._limit, clock.now())
+        self._house.note_pause(is_paused=bool(look.is_paused))
         self._queue.disconnect()
         self._here = worker
         self._exit_code = _EXIT_CODE_AFTER.get(worker.work(self._only), FINE)
@@ -184,6 +196,7 @@ class Runner:
     def _decide(self) -> Look | None:
         """Hand over if someone is next in line; otherwise put as many workers to work as jobs are due."""
         look = self._queue.connected().look(self._config.workers, clock.now())
+        self._house.note_pause(is_paused=bool(look.is_paused))
         if self._life.is_held(NEXT_IN_LINE) or look.newest_runner != self._number:
             self._retire()
             return None
@@ -197,15 +210,15 @@ class Runner:
         if due:
             self._linger_until = clock.monotonic() + self._config.linger
             self._employ(due - self._crew.starting())
-        elif self._is_over(look):
-            self._crew.stop_all()
+        elif look.is_paused or self._is_over(look):
+            self._crew.stop_all()  # paused: fresh workers take up the code that is there after it
         return look
 
     def _due(self, look: Look) -> int:
         """Return how many jobs could start now, within the limit on workers over all runners."""
         if self._only is None:
             return min(look.due, self._config.workers - look.processing)
-        wanted = not len(self._crew) and not any(self._crew.tally.counts().values())
+        wanted = not (look.is_paused or len(self._crew) or self._has_settled)
         return int(wanted and self._queue.connected().status_of(self._only) == PENDING)
 
     def _is_over(self, look: Look) -> bool:

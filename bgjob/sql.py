@@ -179,38 +179,44 @@ ENQUEUE = """
     VALUES (:job_class, :method, :params, :priority, :available_at, :created_at, :created_at)
 """
 
-# Two looks at two indexes, each at its first entry. An outage that is not over takes a tick in full, which ends it.
+# Two looks at two indexes, each at its first entry. While the queue is paused nothing counts as due, so its ticks stay
+# as cheap as idle ones. An outage that is not over takes a tick in full, which ends it.
 ANYTHING_DUE = """
-    SELECT EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
+    SELECT (EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
         OR EXISTS (SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-        AND available_at > '' AND available_at <= :now)
+        AND available_at > '' AND available_at <= :now))
+        AND NOT EXISTS (SELECT 1 FROM pause)
         OR EXISTS (SELECT 1 FROM alarms WHERE ended_at IS NULL)
 """
 
 # A row that is processing concerns a tick, too: its runner may be dead.
 RUNNERS_AT_WORK = "SELECT DISTINCT runner FROM custom_jobs WHERE status = 'processing'"
 
-# All that the runner wants to know at each look: is it still the newest, how many jobs could start, when is the next.
+# All that the runner wants to know at each look: is it still the newest, how many jobs could start (while the queue is
+# paused, none), when is the next, is it paused.
 LOOK = """
     SELECT
         (SELECT max(id) FROM runners) AS newest,
         (SELECT count(*) FROM custom_jobs WHERE status = 'processing') AS processing,
-        (SELECT count(*) FROM (
-            SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
-            LIMIT :workers))
-        + (SELECT count(*) FROM (
-            SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-            AND available_at > '' AND available_at <= :now LIMIT :workers)) AS due,
+        CASE WHEN EXISTS (SELECT 1 FROM pause) THEN 0 ELSE
+            (SELECT count(*) FROM (
+                SELECT 1 FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+                LIMIT :workers))
+            + (SELECT count(*) FROM (
+                SELECT 1 FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                AND available_at > '' AND available_at <= :now LIMIT :workers)) END AS due,
         (SELECT available_at FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-            AND available_at > :now AND available_at < x'' ORDER BY available_at LIMIT 1) AS next_available_at
+            AND available_at > :now AND available_at < x'' ORDER BY available_at LIMIT 1) AS next_available_at,
+        EXISTS (SELECT 1 FROM pause) AS is_paused
 """
 
-# From the two indexes of what is pending.
+# From the two indexes of what is pending; none while the queue is paused, for none of it is being worked off.
 COUNT_DUE = """
     SELECT
-        (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
-        + (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
-            AND available_at > '' AND available_at <= :now),
+        CASE WHEN EXISTS (SELECT 1 FROM pause) THEN 0 ELSE
+            (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1))
+            + (SELECT count(*) FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                AND available_at > '' AND available_at <= :now) END,
         (SELECT count(*) FROM custom_jobs WHERE status = 'processing')
 """
 
@@ -244,7 +250,8 @@ PROMOTE = """
 
 # Only the newest runner claims: an older one, whose lock file someone deleted, finds nothing and retires. The limit
 # on workers is checked here, in the claim's own transaction, because jobs of a retired runner keep their slots. So is
-# the head of the delayed ones: one that has fallen due could be better than the best ready one.
+# the head of the delayed ones: one that has fallen due could be better than the best ready one. And the pause: once its
+# row is committed no claim finds a job.
 CLAIM = """
     UPDATE custom_jobs
     SET status = 'processing', runner = :runner, worker = :worker, started_at = :now, finished_at = NULL,
@@ -254,6 +261,7 @@ CLAIM = """
                 ORDER BY priority DESC, available_at, id LIMIT 1)
         AND :runner = (SELECT max(id) FROM runners)
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
+        AND NOT EXISTS (SELECT 1 FROM pause)
         AND NOT EXISTS (SELECT 1 FROM custom_jobs
                         WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
                             AND available_at > :since AND available_at <= :due)
@@ -267,6 +275,7 @@ CLAIM_ONE = """
         updated_at = :now
     WHERE id = :id AND status = 'pending' AND :runner = (SELECT max(id) FROM runners)
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
+        AND NOT EXISTS (SELECT 1 FROM pause)
     RETURNING id, job_class, method, params, priority,
         max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
 """
@@ -320,6 +329,14 @@ HELD_BY_WORKER = """
         max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
     FROM custom_jobs WHERE status = 'processing' AND runner IS :runner AND worker IS :worker
 """
+
+# One row or none. Paused again, it keeps since when; who and why are those of the last one who gave a reason.
+PAUSE = """
+    INSERT INTO pause (id, since, who, reason) VALUES (1, :now, :who, :reason)
+    ON CONFLICT (id) DO UPDATE SET who = excluded.who, reason = excluded.reason WHERE excluded.reason IS NOT NULL
+"""
+RESUME = "DELETE FROM pause"
+PAUSED = "SELECT since, who, reason FROM pause"
 
 START_RUNNER = """
     INSERT INTO runners (pid, process, version, lingers, started, last_seen)
@@ -658,6 +675,17 @@ JOB_BY_ID = """
 ATTEMPTS_OF = """
     SELECT attempt, outcome, started_at, finished_at, error, traceback, output FROM attempts
     WHERE job_id = :id ORDER BY id
+"""
+
+# Whether anybody works, in one look: a claim, and a retry that is due at once, move a job from one to the other.
+STANDING = """
+    SELECT (SELECT count(*) FROM custom_jobs WHERE status = 'processing') AS processing,
+        (SELECT count(*) FROM (SELECT 1 FROM custom_jobs
+            WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) LIMIT 1))
+        + (SELECT count(*) FROM (SELECT 1 FROM custom_jobs
+            WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+                AND available_at > '' AND available_at <= :now LIMIT 1)) > 0 AS is_due,
+        EXISTS (SELECT 1 FROM pause) AS is_paused
 """
 
 # What a drain would take before the job, from both indexes.

@@ -8,12 +8,12 @@ import sys
 from typing import NamedTuple
 
 from bgjob import clock
+from bgjob.cli import journal
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
 from bgjob.cli.progress import Bar
 from bgjob.config_texts import DURATION_UNITS, parse_duration
 from bgjob.console import shown
 from bgjob.job import PROCESSING
-from bgjob.logs import Logs
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import Config
     from bgjob.job import Seen
+    from bgjob.logs import Logs
 
 # More than so many are touched only after a yes.
 MANY = 10
@@ -173,36 +174,21 @@ class _Errand:
             self._done = count
             return
         if count > MANY and not self._arguments.yes:
-            self._ask(count)
-        logs = Logs(self._config.log_directory, max_size=self._config.log_max_size, files=self._config.log_files)
-        try:
-            with Bar(self._verb.doing, count, wanted=not self._arguments.json) as bar:
-                for batch in batches:
-                    now = clock.now()
-                    done = self._verb.act(self._store, batch, now)
-                    self._done += len(done)
-                    self._changed_meanwhile += len(batch) - len(done)
-                    for job in done:
-                        self._verb.tell(logs, job, now)
-                    bar.advance(len(batch))
-        except KeyboardInterrupt:
-            _warn(f"stopped: {self._verb.past} {self._done:,} of {_jobs(count)}")
-            raise
-        finally:
-            trouble = logs.take_trouble()
-            logs.close()
-        if trouble:
-            _warn(trouble)
-
-    def _ask(self, count: int) -> None:
-        """Go on only after a yes."""
-        what = f"{self._verb.name} {_jobs(count)}"
-        if not (os.isatty(0) and os.isatty(2)):
-            raise WrongUsageError(f"this would {what}; say --yes to do it, or --dry-run to look first")
-        sys.stderr.write(f"{what}? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise NoMatchError("nothing was changed")
+            ask(f"{self._verb.name} {_jobs(count)}")
+        with journal.opened(self._config) as logs:
+            try:
+                with Bar(self._verb.doing, count, wanted=not self._arguments.json) as bar:
+                    for batch in batches:
+                        now = clock.now()
+                        done = self._verb.act(self._store, batch, now)
+                        self._done += len(done)
+                        self._changed_meanwhile += len(batch) - len(done)
+                        for job in done:
+                            self._verb.tell(logs, job, now)
+                        bar.advance(len(batch))
+            except KeyboardInterrupt:
+                _warn(f"stopped: {self._verb.past} {self._done:,} of {_jobs(count)}")
+                raise
 
     def report(self) -> None:
         """Say what was done, and on standard error what was not."""
@@ -241,6 +227,19 @@ class _Errand:
         """Return 1 where a job that was named was not there or left alone, else 0."""
         is_all_done = not (self._unknown or self._left or (self._is_on_ids and self._changed_meanwhile))
         return FINE if is_all_done and self._done else NO_MATCH
+
+
+def ask(what: str) -> None:
+    """Go on only after a yes.
+
+    Raises WrongUsageError where nobody can be asked, NoMatchError after a no.
+    """
+    if not (os.isatty(0) and os.isatty(2)):
+        raise WrongUsageError(f"this would {what}; say --yes to do it, or --dry-run to look first")
+    sys.stderr.write(f"{what}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise NoMatchError("nothing was changed")
 
 
 def _described(wanted: Wanted) -> str:

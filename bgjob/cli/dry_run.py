@@ -6,11 +6,12 @@ import os
 
 from bgjob import approval, clock
 from bgjob.cli.moments import WrongTimeError, read_time
-from bgjob.console import ago, shown, write_line
+from bgjob.console import ago, paused, shown, write_line
 from bgjob.errors import NotApprovedError
 from bgjob.runner import FINE
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore
+from bgjob.store.pause import PauseStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ def dry_run(config: Config, at: str | None) -> int:
 
 def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetime) -> None:
     when = "now" if instant == now else f"at {clock.to_text(instant)[:19]} UTC"
+    pause = PauseStore(store.database).current()
+    if pause:
+        _say(shown(f"{paused(*pause, now=now)}; no job starts until: bgjob resume"))
+        _say("without the pause:")
     place = 0
     for place, (job, _) in enumerate(store.due_at(instant), 1):
         if place == 1:

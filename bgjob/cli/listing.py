@@ -89,16 +89,18 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     """Print the jobs that match; return FINE, or NO_MATCH if filters were given and nothing matches."""
     now = clock.now()
     question = _question(arguments, now)
-    found = Found([])
+    found, pause = Found([]), None
     if reading.exists(config.database):
         with reading.ReadStore(config.database) as store:
             found = search(store, question, now)
+            pause = store.pause()
     if arguments.json:
         page.document({"jobs": [_document(job) for job in found.jobs], "looked_to": found.looked_to})
     elif found.jobs:
         _show(found.jobs, now)
     is_filtered = any(value is not None for value in question.filters.values())
     _tell_more(found, arguments, is_filtered=is_filtered)
+    page.remark_on_pause(pause, now)
     return NO_MATCH if is_filtered and not found.jobs else FINE
 
 

@@ -91,6 +91,24 @@ def _delete() -> ModuleType:
     return delete
 
 
+def _pause() -> ModuleType:
+    from bgjob.cli import pause
+
+    return pause
+
+
+def _resume() -> ModuleType:
+    from bgjob.cli import resume
+
+    return resume
+
+
+def _wait_idle() -> ModuleType:
+    from bgjob.cli import wait_idle
+
+    return wait_idle
+
+
 # What imports a command's module, done only when it is asked for, and what its help says. Each module has
 # `add_arguments(parser)`, and `run(arguments, config)` that returns the exit code; `arguments.command` is the name.
 COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
@@ -107,6 +125,9 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "retry": (_requeue, "the same as requeue"),
     "cancel": (_cancel, "take pending jobs back, so that they do not run"),
     "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
+    "pause": (_pause, "let no job start any more until resume; what is being run goes on"),
+    "resume": (_resume, "let jobs start again"),
+    "wait-idle": (_wait_idle, "wait until no job is being run"),
 }
 # These have `run(arguments)`: they need no config, so it may be missing or wrong.
 _WITHOUT_CONFIG = {"init", "uninstall-cron"}

@@ -6,6 +6,7 @@ import datetime as dt
 
 from bgjob import clock
 from bgjob.cli.exits import WrongUsageError
+from bgjob.config_texts import parse_duration
 from bgjob.console import shown
 
 
@@ -45,6 +46,17 @@ def read_time(text: str, now: dt.datetime) -> dt.datetime:
         )
         raise WrongTimeError(message)
     return _aware(readings[0])
+
+
+def read_span(text: str) -> float:
+    """Return the seconds of a span that was typed; argparse tells the user what is wrong with another text."""
+    try:
+        return parse_duration(text)
+    except ValueError:
+        import argparse
+
+        message = f"{text!r} is no span; write seconds, or a number with ms, s, m, h or d, such as 30d"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _aware(moment: dt.datetime) -> dt.datetime:

@@ -10,12 +10,14 @@ import unicodedata
 from bgjob import clock
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
-from bgjob.console import ago, shown
+from bgjob.console import ago, paused, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
+
+    from bgjob.store.pause import Pause
 
 
 def prepare() -> None:
@@ -44,6 +46,14 @@ def remark(text: str) -> None:
     sys.stderr.write(f"{shown(text)}\n")
 
 
+def remark_on_pause(pause: Pause | None, now: dt.datetime) -> None:
+    """Say on standard error that no job starts, if that is so."""
+    if pause is not None:
+        sys.stdout.flush()
+        told = shown(f"{paused(*pause, now=now)}; no job starts until: bgjob resume")
+        sys.stderr.write(f"{painted(told, colours.YELLOW, stream=2)}\n")
+
+
 def document(value: object) -> None:
     """Print `value` as the one JSON document that --json stands for."""
     import json
@@ -60,6 +70,11 @@ def json_time(text: object) -> object:
     if isinstance(text, str) and len(text) == _TIME and text[10] == " ":
         return f"{text[:10]}T{text[11:]}Z"
     return text
+
+
+def pause_document(pause: Pause | None) -> dict[str, object] | None:
+    """Return a pause as it stands in a document of --json."""
+    return {**pause._asdict(), "since": json_time(pause.since)} if pause else None
 
 
 _TIME = len("YYYY-MM-DD HH:MM:SS.ffffff")

@@ -9,6 +9,7 @@ import stat
 import sys
 
 from bgjob import clock, run_background_job
+from bgjob.cli import page
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
 from bgjob.cli.progress import Bar, Counted
 from bgjob.config import VARIABLE
@@ -16,6 +17,7 @@ from bgjob.config_texts import parse_duration
 from bgjob.console import shown
 from bgjob.enqueue import queue_all
 from bgjob.errors import BgjobError, InvalidJobError
+from bgjob.store import reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         sys.stdout.write(f"queued {shown(arguments.job_class)}\n")
     else:
         sys.stdout.write(f"queued {queued:,} {'job' if queued == 1 else 'jobs'}\n")
+    page.remark_on_pause(reading.pause_of(config.database), clock.now())
     return FINE
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bgjob import wake
-from bgjob.cli import byhand
+from bgjob import clock, wake
+from bgjob.cli import byhand, page
 from bgjob.job import CANCELLED, FAILED
 from bgjob.logs import Logs
+from bgjob.store import reading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,4 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
     """Requeue the jobs that are meant, wake the runner, and return the exit code."""
-    return byhand.run(REQUEUE, arguments, config)
+    code = byhand.run(REQUEUE, arguments, config)
+    page.remark_on_pause(reading.pause_of(config.database), clock.now())
+    return code

@@ -7,7 +7,7 @@ import time
 import traceback
 
 from bgjob import clock, config, fingerprint, memo, wake
-from bgjob.console import Console, since
+from bgjob.console import Console, paused, shown, since
 from bgjob.errors import BgjobError, ConfigError, LockError, StoreError
 from bgjob.life import NEXT_IN_LINE, LifeFile
 from bgjob.lock import QueueLock
@@ -16,12 +16,14 @@ from bgjob.runner import CONFIG_WRONG, FINE, OUR_BUG, STORE_UNUSABLE, Runner
 from bgjob.store.connection import Database
 from bgjob.store.fingerprints import leave
 from bgjob.store.jobs import JobStore
+from bgjob.store.pause import PauseStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.config import Config
+    from bgjob.store.pause import Pause
     from bgjob.store.runners import RunnerRow
 
 A_JOB_FAILED = 1
@@ -116,11 +118,11 @@ def tick(written: Config, options: Options, console: Console) -> int:
                 leave(database, fingerprint.TICK, fingerprint.take(settings), clock.now())
             wanted = _is_runner_wanted(settings, database, only=options.job)
             newest = RunnerStore(database).newest()
+            if not wanted:
+                _tell_why_nothing(console, PauseStore(database).current())
+                return FINE
         finally:
             database.close()
-        if not wanted:
-            console.say("  nothing is due")
-            return FINE
         lock, life = QueueLock(f"{database.path}.lock"), LifeFile(f"{database.path}.life")
         if not _take_or_line_up(lock, life, newest, database.path):
             _tell_who_works(console, newest, wanted=options.job)
@@ -131,6 +133,8 @@ def tick(written: Config, options: Options, console: Console) -> int:
             logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
             runner = Runner(settings, lock=lock, life=life, logs=logs, console=console, verbose=options.verbose)
             ended = runner.run(only=options.job, in_process=options.in_process)
+            if options.job is not None and runner.was_held_up:
+                raise BgjobError(f"the queue was paused in this very moment; job {options.job} was not started")
         finally:
             lock.give_back()
     return A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended
@@ -140,6 +144,7 @@ def _is_runner_wanted(settings: Config, database: Database, *, only: int | None)
     store = JobStore(database)
     if only is not None:
         _refuse_unless_pending(store, only)
+        _refuse_while_paused(PauseStore(database).current(), only)
         return True
     now = clock.now()
     return settings.linger > 0 or store.is_anything_to_do(now) or Upkeep(database, keep=settings.keep).is_due(now)
@@ -151,6 +156,19 @@ def _refuse_unless_pending(store: JobStore, job_id: int) -> None:
         raise BgjobError(f"there is no job {job_id} in {store.database.path}; is it the right --config?")
     if status != "pending":
         raise BgjobError(f"job {job_id} is {status}; only a pending job can be run (README: by hand)")
+
+
+def _refuse_while_paused(pause: Pause | None, job_id: int) -> None:
+    if pause is not None:
+        told = paused(*pause, now=clock.now())
+        raise BgjobError(f"the queue is {told}; job {job_id} was not started. To let jobs start again: bgjob resume")
+
+
+def _tell_why_nothing(console: Console, pause: Pause | None) -> None:
+    if pause is None:
+        console.say("  nothing is due")
+    else:
+        console.say(shown(f"  {paused(*pause, now=clock.now())}; no job starts until: bgjob resume"))
 
 
 def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, path: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE
-from bgjob.console import ago
+from bgjob.console import ago, paused
 from bgjob.job import FAILED
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant, is_silent, overview
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bgjob.config import Config
+    from bgjob.store.pause import Pause
     from bgjob.views.overview import Overview
 
 _MOST_RUNNING = 10  # shown one by one
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def _show(seen: Overview, now: dt.datetime) -> None:
     for alarm in seen.alarms:
         page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})", colour=colours.RED)
+    if seen.pause:
+        page.told("PAUSED", f"{_pause(seen.pause, now)}; no job starts until: bgjob resume", colour=colours.YELLOW)
     failed = seen.counts[FAILED]
     page.told("jobs", _counts(seen), colour=colours.RED, of=f"{failed:,} failed" if failed else None)
     if seen.first_due:
@@ -63,6 +66,10 @@ def _show(seen: Overview, now: dt.datetime) -> None:
     page.told("last hour", _last_hour(seen))
     if seen.due:
         page.told("backlog", _backlog(seen))
+
+
+def _pause(pause: Pause, now: dt.datetime) -> str:
+    return paused(*pause, now=now).removeprefix("paused ")
 
 
 def _counts(seen: Overview) -> str:
@@ -131,7 +138,7 @@ def _last_hour(seen: Overview) -> str:
 def _backlog(seen: Overview) -> str:
     if seen.backlog_seconds is None:
         return f"{page.counted(seen.due, 'job')}; no job ended lately that would tell how long they take"
-    begins = "" if seen.is_at_work else " once a tick comes"
+    begins = " once it is resumed" if seen.pause else "" if seen.is_at_work else " once a tick comes"
     return f"{page.counted(seen.due, 'job')}, done in about {page.lasting(seen.backlog_seconds)}{begins}"
 
 
@@ -142,6 +149,7 @@ def _document(seen: Overview, config: Config, now: dt.datetime) -> dict[str, obj
         "exists": True,
         "now": now,
         "alarms": [{**alarm._asdict(), "raised_at": page.json_time(alarm.raised_at)} for alarm in seen.alarms],
+        "paused": page.pause_document(seen.pause),
         "counts": seen.counts,
         "due": seen.due,
         "oldest_due": first and {**first._asdict(), "since": page.json_time(first.since)},

@@ -36,8 +36,9 @@ class Look(NamedTuple):
 
     newest_runner: int | None
     processing: int
-    due: int  # counted up to twice the number of workers
+    due: int  # counted up to twice the number of workers; 0 while the queue is paused
     next_available_at: str | None
+    is_paused: int
 
 
 class JobStore:
@@ -62,7 +63,7 @@ class JobStore:
         """Take the next ready job; inside a transaction. `due`: up to when delayed jobs were looked at, if not `now`.
 
         None if nothing is ready, if a delayed job must be promoted first (see `must_promote`), if a newer runner has
-        the queue, or if as many jobs are running as may.
+        the queue, if as many jobs are running as may, or if the queue is paused.
         """
         since = ""
         if self._floor is not None:
@@ -72,7 +73,7 @@ class JobStore:
         return self._claimed(sql.CLAIM, owner, now, {"since": since, "due": clock.to_text(due or now)})
 
     def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
-        """Take the pending job `job_id`, due or not; inside a transaction."""
+        """Take the pending job `job_id`, due or not; inside a transaction. None if it is not, or while paused."""
         return self._claimed(sql.CLAIM_ONE, owner, now, {"id": job_id})
 
     def _claimed(self, statement: str, owner: Owner, now: dt.datetime, values: dict[str, object]) -> Job | None:

@@ -7,9 +7,11 @@ import os
 from typing import NamedTuple
 
 from bgjob import clock, sql
+from bgjob.errors import StoreError
 from bgjob.job import CANCELLED, FAILED
 from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
+from bgjob.store.pause import PauseStore
 from bgjob.store.runners import MINUTE
 
 TYPE_CHECKING = False
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Self
+
+    from bgjob.store.pause import Pause
 
 MOST_ATTEMPTS = 50_000  # looked at for what failed lately: 10 ms
 MOST_PRIORITIES = 1_000  # looked at one by one for the job that is due for the longest time: 2 ms
@@ -93,6 +97,14 @@ class RunningRow(NamedTuple):
     started_at: str | None
     runner: int | None
     worker: str | None
+
+
+class Standing(NamedTuple):
+    """How many jobs are being run, whether another one is due, and whether it may start."""
+
+    processing: int
+    is_due: int
+    is_paused: int
 
 
 class LastRunner(NamedTuple):
@@ -171,6 +183,10 @@ class ReadStore:
         """Return the jobs that are being run, the longest running one first."""
         return [RunningRow(*row) for row in self._database.fetch(sql.RUNNING)]
 
+    def standing(self, now: dt.datetime) -> Standing:
+        """Return whether jobs are being run or could start, all seen in one moment."""
+        return Standing(*self._database.fetch(sql.STANDING, {"now": clock.to_text(now)})[0])
+
     def last_runner(self) -> LastRunner | None:
         """Return the newest runner, or None if there never was one."""
         rows = self._database.fetch(sql.LAST_RUNNER)
@@ -179,6 +195,10 @@ class ReadStore:
     def alarms(self) -> list[OpenAlarm]:
         """Return the outages that are not over, the first one first."""
         return [OpenAlarm(*row) for row in self._database.fetch(sql.OPEN_ALARMS)]
+
+    def pause(self) -> Pause | None:
+        """Return the pause, or None if jobs may be claimed."""
+        return PauseStore(self._database).current()
 
     def first_id(self, after: int) -> int | None:
         """Return the lowest id above `after`, or None."""
@@ -243,3 +263,12 @@ class ReadStore:
 def exists(path: str) -> bool:
     """Return whether there is a database at `path`, or what stands in its place: a folder, a dangling link."""
     return os.path.lexists(path)
+
+
+def pause_of(path: str) -> Pause | None:
+    """Return the pause of the database at `path`, or None if there is none; for who has done all else already."""
+    try:
+        with ReadStore(path) as store:
+            return store.pause()
+    except StoreError:
+        return None

@@ -12,6 +12,7 @@ from bgjob.views import signs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.store.alarms import OpenAlarm
+    from bgjob.store.pause import Pause
     from bgjob.store.reading import FirstDue, LastRunner, ReadStore, RunningRow
 
 STATUSES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
@@ -25,6 +26,7 @@ class Overview(NamedTuple):
     """What `status` tells."""
 
     alarms: list[OpenAlarm]
+    pause: Pause | None
     counts: dict[str, int]
     due: int
     first_due: FirstDue | None
@@ -52,6 +54,7 @@ class Overview(NamedTuple):
 def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
     """Return how the queue stands at `now`, for a config with so many `workers`."""
     with store.at_once():
+        pause = store.pause()
         counts = store.counts(now)
         first_due = store.first_due(now)
         next_due = store.next_due(now)
@@ -66,6 +69,7 @@ def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
     mean = ended.seconds / jobs if jobs else None
     return Overview(
         alarms=alarms,
+        pause=pause,
         counts={
             PENDING: counts.due + counts.waiting,
             PROCESSING: counts.processing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bgjob import approval
-from bgjob.console import ago
+from bgjob.console import ago, paused
 from bgjob.errors import NotApprovedError
 from bgjob.job import PENDING, PROCESSING
 from bgjob.views import signs
@@ -37,7 +37,8 @@ def _refused(config: Config, job: JobRow) -> list[str]:
 
 
 def _why_it_waits(store: ReadStore, job: JobRow, config: Config, now: dt.datetime) -> list[str]:
-    told = []
+    pause = store.pause()
+    told = [paused(*pause, now=now)] if pause else []
     due_at = instant(job.available_at)
     if job.available_at is not None and due_at is None:
         return [f"its available_at is no time ({job.available_at!r})"]
