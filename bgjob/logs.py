@@ -197,6 +197,11 @@ class Logs:
         """A person ended the pause."""
         self.main.write(f"{clock.to_text(now)} INFO resume who={_value(who)} before={_value(before)}\n")
 
+    def prune(self, now: dt.datetime, *, who: str, counts: dict[str, int]) -> None:
+        """A person pruned finished rows; the hourly pruning is silent."""
+        told = " ".join(f"{status}={count}" for status, count in counts.items())
+        self.main.write(f"{clock.to_text(now)} INFO prune who={_value(who)} {told}\n")
+
     def tick(self, now: dt.datetime, *, runner: int, counts: dict[str, int], duration: float) -> None:
         """A tick ended that did something."""
         told = " ".join(f"{name}={count}" for name, count in counts.items())

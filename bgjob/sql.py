@@ -386,6 +386,16 @@ PRUNE = """
         (status = 'completed' AND coalesce(finished_at, updated_at) < :completed)
         OR (status = 'failed' AND coalesce(finished_at, updated_at) < :failed)
         OR (status = 'cancelled' AND coalesce(updated_at, finished_at) < :cancelled))
+    RETURNING status
+"""
+
+# By hand: the same rows, over all of the table.
+COUNT_PRUNABLE = """
+    SELECT status, count(*) FROM custom_jobs
+    WHERE (status = 'completed' AND coalesce(finished_at, updated_at) < :completed)
+        OR (status = 'failed' AND coalesce(finished_at, updated_at) < :failed)
+        OR (status = 'cancelled' AND coalesce(updated_at, finished_at) < :cancelled)
+    GROUP BY status
 """
 
 IS_ANY_DUE = """

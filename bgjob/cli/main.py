@@ -91,6 +91,12 @@ def _delete() -> ModuleType:
     return delete
 
 
+def _prune() -> ModuleType:
+    from bgjob.cli import prune
+
+    return prune
+
+
 def _pause() -> ModuleType:
     from bgjob.cli import pause
 
@@ -125,6 +131,7 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "retry": (_requeue, "the same as requeue"),
     "cancel": (_cancel, "take pending jobs back, so that they do not run"),
     "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
+    "prune": (_prune, "remove finished jobs that are older than `keep` of the config, or than a span"),
     "pause": (_pause, "let no job start any more until resume; what is being run goes on"),
     "resume": (_resume, "let jobs start again"),
     "wait-idle": (_wait_idle, "wait until no job is being run"),

@@ -1,0 +1,82 @@
+"""`bgjob prune`: finished rows that are old enough go at once, instead of within the next hours."""
+
+from __future__ import annotations
+
+import collections
+
+from bgjob import clock
+from bgjob.cli import journal, page
+from bgjob.cli.byhand import MANY, ask
+from bgjob.cli.exits import FINE
+from bgjob.cli.moments import read_span
+from bgjob.cli.pause import person
+from bgjob.cli.progress import Bar
+from bgjob.store import reading, upkeep
+from bgjob.store.connection import Database
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from bgjob.config import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take another measure than `keep` of the config, and what all do that remove."""
+    parser.add_argument(
+        "--older-than",
+        type=read_span,
+        metavar="SPAN",
+        help="those that ended longer ago than this, such as 12h or 30d (default: `keep` of the config)",
+    )
+    parser.add_argument("--status", choices=upkeep.FINISHED, help="those of this status alone")
+    parser.add_argument("--dry-run", action="store_true", help="say how many jobs it would be; change nothing")
+    parser.add_argument("--yes", action="store_true", help=f"don't ask before removing more than {MANY} jobs")
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    """Remove the finished rows that are old enough; return FINE, also if there were none."""
+    statuses = (arguments.status,) if arguments.status else upkeep.FINISHED
+    ages = config.keep if arguments.older_than is None else dict.fromkeys(upkeep.FINISHED, arguments.older_than)
+    before = upkeep.cutoffs({status: ages[status] for status in statuses}, clock.now())
+    counts = _pruned(arguments, config, before) if reading.exists(config.database) else {}
+    if arguments.json:
+        document = {"command": "prune", "dry_run": arguments.dry_run, "jobs": sum(counts.values())}
+        page.document({**document, "by_status": {status: counts.get(status, 0) for status in upkeep.FINISHED}})
+    else:
+        page.say(f"{'would prune' if arguments.dry_run else 'pruned'} {_told(counts)}")
+    return FINE
+
+
+def _pruned(arguments: argparse.Namespace, config: Config, before: Mapping[str, str]) -> Mapping[str, int]:
+    """Return how many jobs of each status were pruned, or would be."""
+    database = Database(config.database, read_only=arguments.dry_run)
+    counts: collections.Counter[str] = collections.Counter()
+    try:
+        found = upkeep.count_prunable(database, before)
+        if arguments.dry_run or not found:
+            return found
+        if sum(found.values()) > MANY and not arguments.yes:
+            ask(f"prune {_told(found)}")
+        try:
+            with Bar("pruning", sum(found.values()), wanted=not arguments.json) as bar:
+                for gone in upkeep.prune(database, before):
+                    counts.update(gone)
+                    bar.advance(len(gone))
+        except KeyboardInterrupt:
+            page.remark(f"bgjob: stopped: pruned {_told(counts)}")
+            raise
+        finally:
+            if counts:
+                with journal.opened(config) as logs:
+                    logs.prune(clock.now(), who=person(), counts=counts)
+    finally:
+        database.close()
+    return counts
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    total = page.counted(sum(counts.values()), "job")
+    parts = [f"{count:,} {status}" for status in upkeep.FINISHED if (count := counts.get(status, 0))]
+    return f"{total} ({', '.join(parts)})" if parts else total
