@@ -186,13 +186,33 @@ def test_a_check_that_fails_or_hangs_is_told_and_costs_the_others_nothing(
     monkeypatch.setattr(examination, "CHECKS", (fails, hangs, finds))
     monkeypatch.setattr(examination, "SECONDS_A_CHECK", 0.3)
 
+    started = time.monotonic()
     found = examine(project)
 
+    assert time.monotonic() - started < 4
     assert found.one("finds", PROBLEM).what == "found"
     assert found.one("fails", WARNING).what == (
         "could not be checked (ZeroDivisionError: division by zero): Nothing fails"
     )
     assert found.one("hangs", WARNING).what == "could not be checked (no answer within 0.3 s): Everything answers"
+
+
+def test_fingerprints_that_another_program_spoiled_cost_no_other_check(project: Project) -> None:
+    use(project)
+    odd = {"uid": "me", "groups": 7, "clear": 3, "hashed": [], "real_path": 5, "config": 0, "prefix": "\x1b[2J"}
+    for number, text in enumerate(["", "[]", "{}", "null", json.dumps(odd)]):
+        project.sql(
+            "INSERT INTO fingerprints SELECT side, ?, first_seen, last_seen, ? FROM fingerprints"
+            " WHERE side = 'queueing' AND digest NOT LIKE 'odd%'",
+            (f"odd{number}", text),
+        )
+    project.sql("INSERT INTO fingerprints VALUES ('tick', 'odd', 'when', 'then', '{}')")
+
+    told = bgjob(project, "doctor", "--notes", code=0).stdout
+
+    assert "\x1b" not in told
+    assert "one_python" not in told
+    assert "could not be checked" in told
 
 
 def open_and_wait(project: Project) -> str:
@@ -600,6 +620,19 @@ def test_a_machine_without_the_command_crontab_says_so(project: Project, monkeyp
     monkeypatch.setenv("PATH", str(project.folder / "app"))
 
     assert "(there is no command crontab here)" in examine(project).one("something_starts_ticks", NOTE).what
+
+
+def test_ticks_that_a_person_starts_at_a_terminal_are_a_warning_until_cron_does(project: Project) -> None:
+    write_crontab(project)
+    queue(project)
+    code, _ = project.tick_on_terminal()
+
+    found = examine(project).one("something_starts_ticks", WARNING)
+    write_crontab(project, line(project))
+
+    assert code == 0
+    assert found.what.startswith("ticks come from a terminal, and will end with it: no crontab line")
+    assert examine(project).bad() == []
 
 
 def test_two_lines_for_one_queue_are_a_note(project: Project) -> None:

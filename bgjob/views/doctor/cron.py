@@ -10,7 +10,7 @@ import sys
 
 from bgjob import files
 from bgjob.views import signs
-from bgjob.views.doctor.finding import NOTE, PROBLEM, Finding
+from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from bgjob.views.doctor.start import SCRIPT
 from bgjob.views.overview import is_silent
 
@@ -41,8 +41,17 @@ def something_starts_ticks(case: Case) -> Iterator[Finding]:
     if case.starts:
         return
     if not is_silent(signs.last_tick(os.path.realpath(case.config.database)), case.now):
-        mend = "none, if `--loop` or another machine's cron starts them"
+        if case.ticks and case.ticks.facts.get("on_terminal"):
+            what = f"ticks come from a terminal, and will end with it: {nothing_seen(case)}"
+            yield Finding(WARNING, what, install(case))
+            return
+        mend = "none, if `--loop` or something else starts them"
         yield Finding(NOTE, f"ticks come, though {nothing_seen(case)}", mend)
+
+
+def install(case: Case) -> str:
+    """Return how to let cron start the ticks."""
+    return f"bgjob install-cron, as the user whose jobs they are; or crontab -e, and add: {line_for(case.config)}"
 
 
 def nothing_seen(case: Case) -> str:

@@ -9,7 +9,7 @@ import time
 from bgjob.console import ago
 from bgjob.store import reading
 from bgjob.views import signs
-from bgjob.views.doctor.cron import line_for, nothing_seen
+from bgjob.views.doctor.cron import install, nothing_seen
 from bgjob.views.doctor.finding import PROBLEM, WARNING, Finding
 from bgjob.views.overview import instant, is_silent
 
@@ -30,7 +30,7 @@ def ticks_come(case: Case) -> Iterator[Finding]:
         return
     what = f"no tick for {ago((case.now - last).total_seconds())}" if last else "no tick ever came"
     if not case.starts:
-        yield Finding(PROBLEM, f"{what}, and {nothing_seen(case)}", _install(case))
+        yield Finding(PROBLEM, f"{what}, and {nothing_seen(case)}", install(case))
         return
     start = case.starts[0]
     if _runs_no(_DAEMONS) and start.where.startswith(("the crontab", "/etc/cron")):
@@ -44,10 +44,6 @@ def ticks_come(case: Case) -> Iterator[Finding]:
         return
     mend = f"see what it says there: env -i HOME=$HOME PATH={start.variables['PATH']} sh -c {shlex.quote(start.line)}"
     yield Finding(PROBLEM, f"{what}, though {start.where} has a line for it", mend)
-
-
-def _install(case: Case) -> str:
-    return f"bgjob install-cron, as the user whose jobs they are; or crontab -e, and add: {line_for(case.config)}"
 
 
 def _is_runner_at_work(case: Case) -> bool:
