@@ -66,8 +66,8 @@ class Console:
     def summary(self, counts: dict[str, int], *, duration: float) -> None:
         """Tell in one line what the tick did."""
         if self.speaks:
-            told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing was due"
-            self.say(f"  {told} in {_spoken(duration)}")
+            told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+            self.say(f"  {told} in {_spoken(duration)}" if told else "  nothing was due")
 
     def say(self, text: str) -> None:
         """Write a line to standard output, if we speak at all."""

@@ -243,6 +243,21 @@ def test_the_config_is_found_above_and_named_before_or_after_the_command(project
     assert told("status", "--json", "--config", str(elsewhere / "none.yaml")) == 78
 
 
+def test_an_error_of_many_lines_stands_with_its_attempt_and_its_first_line_above(project: Project) -> None:
+    project.configure("max_retries: 0")
+    project.write_jobs("class Job:\n    def execute(self):\n        raise ValueError('one\\ntwo')\n")
+    queue(project, "")
+    project.tick()
+
+    shown = bgjob(project, "show", "1").stdout
+
+    assert "\nerror         ValueError: one\n" in shown
+    assert "\n  ValueError: one\n  two\n" in shown
+
+    project.sql("DELETE FROM attempts")
+    assert "\nerror         ValueError: one\\ntwo\n" in bgjob(project, "show", "1").stdout
+
+
 def test_a_command_that_there_is_not_gets_a_hint_and_none_gets_help(project: Project) -> None:
     wrong, none, asked = bgjob(project, "statsu", code=2), bgjob(project, code=2), bgjob(project, "--help")
 
@@ -254,10 +269,15 @@ def test_a_command_that_there_is_not_gets_a_hint_and_none_gets_help(project: Pro
 
 @pytest.mark.parametrize("command", [*COMMANDS, "run"])
 def test_every_command_has_help(project: Project, command: str) -> None:
-    told = bgjob(project, command, "--help").stdout
+    told = bgjob(project, command, "--help", COLUMNS="80").stdout
 
-    assert told.startswith("usage: ")
+    assert told.startswith(f"usage: bgjob {command} ")
     assert "--config PATH" in told
+    assert max(map(len, told.splitlines())) < 80, "it fits a terminal"
+
+
+def test_the_list_of_commands_fits_a_terminal(project: Project) -> None:
+    assert max(map(len, bgjob(project, "--help", COLUMNS="80").stdout.splitlines())) < 80
 
 
 def test_a_wrong_config_is_78_for_every_command(project: Project) -> None:

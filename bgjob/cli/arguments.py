@@ -13,24 +13,27 @@ if TYPE_CHECKING:
 
 _EXIT_CODES = """\
 exit codes:
-  0        done; nothing was due; another runner is at work; or stopped by a signal with every job finished or
-           handed back
-  1        with --exit-code: a job failed for good; with --job: no such job, or it is not pending
+  0        done; nothing was due; another runner is at work; or stopped by a
+           signal with every job finished or handed back
+  1        with --exit-code: a job failed for good; with --job: no such job,
+           or it is not pending
   2        wrong usage
   69       the database or the lock can't be used
   70       a bug in bgjob
-  78       the config is wrong, or `boot` can't be imported; with --check also: a class or method can't be found
+  78       the config is wrong, or `boot` can't be imported; with --check also:
+           a class or method can't be found
   130/143  stopped by SIGINT/SIGTERM at its start, or forced by a second one
 
-On a terminal a tick tells what it does; anywhere else it is silent unless a person must act, so cron mails only that.
+On a terminal a tick tells what it does; anywhere else it is silent unless a
+person must act, so cron mails only that.
 """
 
 
-def parse(arguments: list[str], options: Options) -> None:
+def parse(arguments: list[str], options: Options, *, program: str = "background_runner.py") -> None:
     """Fill `options` from the command line; argparse ends the process with 2 on wrong usage, 0 after --help."""
     parser = argparse.ArgumentParser(
-        prog="background_runner.py",
-        description="Run all due background jobs by priority, then exit. Meant to be started by cron each minute.",
+        prog=program,
+        description="Run all due background jobs by priority, then exit; cron starts it each minute.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

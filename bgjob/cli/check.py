@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from bgjob.cli import page
 from bgjob.cli.colours import GREEN, RED, YELLOW, painted
 from bgjob.cli.exits import CONFIG_WRONG, FINE
 from bgjob.cli.imports import BOOT, find_all
@@ -26,7 +25,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         return check(config)
     problems = find_problems(config)
     told = {"config": config.path, "classes": list(config.classes), "warnings": [*config.warnings]}
-    _say(json.dumps({**told, "problems": problems}))
+    page.document({**told, "problems": problems})
     return CONFIG_WRONG if problems else FINE
 
 

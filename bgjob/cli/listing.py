@@ -9,7 +9,7 @@ from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.moments import WrongTimeError, read_time
 from bgjob.config_texts import parse_duration
-from bgjob.console import ago
+from bgjob.console import ago, shown
 from bgjob.job import PENDING, PROCESSING
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant
@@ -151,11 +151,13 @@ def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
         head.append("ERROR OR PARAMS")
         # A long name must not take all the room; without a terminal nothing is cut.
         most = 10_000 if room is None else (room - 55) // 2
-        rows = [[*row[:-1], _cut_left(row[-1], most), _about(job)] for row, job in zip(rows, jobs, strict=True)]
+        rows = [
+            [*row[:-1], page.cut_left(shown(row[-1]), most), _about(job)] for row, job in zip(rows, jobs, strict=True)
+        ]
         page.table(head, rows, room=room)
     else:
         below = [job.error.splitlines()[0] if isinstance(job.error, str) and job.error else "" for job in jobs]
-        page.table(head, rows, room=room, below=below)
+        page.table(head, rows, room=room, below=below, keeps_end=True)
 
 
 def _name(job: JobRow) -> str:
@@ -164,14 +166,6 @@ def _name(job: JobRow) -> str:
 
 def _about(job: JobRow) -> str:
     return " ".join(str(job.error or job.params or "").split())
-
-
-def _cut_left(text: str, room: int) -> str:
-    if page.cells(text) <= room:
-        return text
-    while page.cells(text) >= room:
-        text = text[1:]
-    return f"…{text}"
 
 
 def _when(job: JobRow, now: dt.datetime) -> str:

@@ -121,18 +121,18 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "init": (_init, "make a config, a runner and an example job, if missing"),
     "install-cron": (_install_cron, "let cron start a tick each minute, and see the first one come"),
     "uninstall-cron": (_uninstall_cron, "take the line out of the crontab that install-cron put there"),
-    "status": (_status, "tell how the queue stands, who works on it and when it will be done"),
+    "status": (_status, "tell how the queue stands, and when it will be done"),
     "list": (_list, "list the jobs that match, the newest first"),
     "show": (_show, "show everything of one job, and why it is not running yet"),
-    "check": (_check, "validate the config and look for every approved class and method"),
-    "doctor": (_doctor, "look for what is wrong with the queue and its surroundings, and tell what mends it"),
+    "check": (_check, "validate the config and look for all approved classes"),
+    "doctor": (_doctor, "look for what is wrong around the queue, and what mends it"),
     "queue": (_queue, "queue a job, or many of them from a file of JSON lines"),
     "requeue": (_requeue, "make failed or cancelled jobs pending again, due at once"),
     "retry": (_requeue, "the same as requeue"),
     "cancel": (_cancel, "take pending jobs back, so that they do not run"),
     "delete": (_delete, "remove jobs with their attempts, whatever became of them"),
-    "prune": (_prune, "remove finished jobs that are older than `keep` of the config, or than a span"),
-    "pause": (_pause, "let no job start any more until resume; what is being run goes on"),
+    "prune": (_prune, "remove finished jobs that are older than `keep` says"),
+    "pause": (_pause, "let no job start until resume; what is being run goes on"),
     "resume": (_resume, "let jobs start again"),
     "wait-idle": (_wait_idle, "wait until no job is being run"),
 }
@@ -220,7 +220,7 @@ def _show_help(typed: list[str]) -> NoReturn:
     names = [*COMMANDS, _RUN]
     width = max(map(len, names)) + 2
     lines = [f"  {name:{width}}{told}" for name, (_, told) in COMMANDS.items()]
-    lines.append(f"  {_RUN:{width}}run what is due, as background_runner.py does, with its options")
+    lines.append(f"  {_RUN:{width}}run what is due: background_runner.py, with its options")
     parser = argparse.ArgumentParser(
         prog="bgjob",
         usage="bgjob [--config PATH] [--json] COMMAND ...",

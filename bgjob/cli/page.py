@@ -119,8 +119,15 @@ def _wrapped(text: str, room: int) -> list[str]:
     return lines
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, room: int | None, below: Sequence[str] = ()) -> None:
-    """Print rows under their head; the last column gets what is left of the room, cut at its beginning.
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    room: int | None,
+    below: Sequence[str] = (),
+    keeps_end: bool = False,
+) -> None:
+    """Print rows under their head; the last column gets what is left of the room, and loses its end (or beginning).
 
     `below` holds a line for each row that is printed under it, if it is not empty. A status has its colour.
     """
@@ -132,7 +139,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, room: int | Non
             painted(cell, colours.OF_STATUS.get(cell)) + " " * (widths[place] - cells(cell))
             for place, cell in enumerate(row[:-1])
         ]
-        last = row[-1] if left is None else cut(row[-1], left)
+        last = row[-1] if left is None else (cut_left if keeps_end else cut)(row[-1], left)
         line = "  ".join([*padded, last]).rstrip()
         sys.stdout.write(painted(line, None if number else colours.GREY) + "\n")
         if number and below and below[number - 1]:
@@ -147,6 +154,16 @@ def cut(text: str, room: int) -> str:
     while text and cells(text) > room - 1:
         text = text[: min(len(text) - 1, room - 1)]
     return f"{text}…"
+
+
+def cut_left(text: str, room: int) -> str:
+    """Return `text`, its beginning replaced by … where it would take more than `room` columns."""
+    if cells(text) <= room:
+        return text
+    text = text[-room:]
+    while cells(text) > room - 1:
+        text = text[1:]
+    return f"…{text}"
 
 
 def cells(text: str) -> int:

@@ -61,7 +61,10 @@ def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datet
         elif name not in (*_TOLD_APART, *_TIMES) and value is not None:
             _field(name, str(value))
     if job.error:
-        _field("error", str(job.error), colour=colours.RED)
+        # The whole of it stands with its attempt, if that is still there.
+        is_told_below = any(attempt.error == job.error for attempt in attempts)
+        error = str(job.error).splitlines()[0] if is_told_below else str(job.error)
+        _field("error", error, colour=colours.RED)
     _field("params", "" if job.params is not None else "none")
     if job.params is not None:
         _block(_laid_out(job.params))
