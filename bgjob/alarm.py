@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bgjob.store.alarms import OldestDue, OpenAlarm
     from bgjob.store.connection import Database
 
-CRON = "is cron running, and is its line there (crontab -l)?"
+CRON = "is cron running? bgjob doctor looks for the reason"
 
 
 def notice(database: Database, config: Config, now: dt.datetime) -> str | None:

@@ -145,7 +145,7 @@ def test_jobs_are_due_and_no_tick_came_so_who_queues_raises_the_alarm(
 
     run_background_job("app.jobs.Job")
 
-    told = "no tick for 7 min, and jobs are due: is cron running, and is its line there (crontab -l)?"
+    told = "no tick for 7 min, and jobs are due: is cron running? bgjob doctor looks for the reason"
     assert [(record.name, record.levelno) for record in caplog.records] == [("bgjob", logging.WARNING)]
     assert [*map(in_minutes, caplog.messages)] == [f"{project.database}: {told}"]
     assert alarms(project) == [("no tick", 0)]

@@ -743,6 +743,16 @@ def test_a_job_that_is_due_for_long_is_a_problem_and_a_warning_while_all_workers
     assert free.what.endswith("though ticks come and a worker is free")
 
 
+def test_a_queue_that_is_paused_is_a_warning(project: Project) -> None:
+    use(project)
+    bgjob(project, "pause", "moving the disk")
+
+    found = examine(project).one("due_jobs_run", WARNING)
+
+    assert "moving the disk" in found.what
+    assert found.mend == "bgjob resume"
+
+
 # The Python that cron starts
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import time
 
-from bgjob.console import ago
+from bgjob.console import ago, paused
 from bgjob.store import reading
 from bgjob.views import signs
 from bgjob.views.doctor.cron import install, nothing_seen
@@ -97,13 +97,17 @@ def _runner_pid(case: Case) -> int | None:
 
 
 def due_jobs_run(case: Case) -> Iterator[Finding]:
-    """No job is due for long while ticks come."""
+    """The queue is not paused, and no job is due for long while ticks come."""
     if not case.exists:
         return
     with reading.ReadStore(case.config.database) as store:
         last = signs.last_tick(store.path)
         count, first = store.counts(case.now).due, store.first_due(case.now)
         running = len(store.running())
+        pause = store.pause()
+    if pause:
+        yield Finding(WARNING, f"the queue is {paused(*pause, now=case.now)}; no job starts", "bgjob resume")
+        return
     since = instant(first.since) if first else None
     if first is None or since is None or is_silent(last, case.now):
         return
