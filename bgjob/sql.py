@@ -147,6 +147,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # When the last pause ended: what waited until then was not kept waiting by a runner that hangs.
+        "ALTER TABLE housekeeping ADD COLUMN resumed_at TEXT",
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -336,6 +340,7 @@ PAUSE = """
     ON CONFLICT (id) DO UPDATE SET who = excluded.who, reason = excluded.reason WHERE excluded.reason IS NOT NULL
 """
 RESUME = "DELETE FROM pause"
+NOTE_RESUME = "UPDATE housekeeping SET resumed_at = :now"
 PAUSED = "SELECT since, who, reason FROM pause"
 
 START_RUNNER = """
@@ -420,10 +425,12 @@ OLDEST_DUE = """
     ORDER BY since LIMIT 1
 """
 
-# Whether ticks come, and runners start or work, for so long already: the time in which nobody was there is no hang.
+# Whether ticks come, and runners start or work, for so long already: the time in which nobody was there is no hang, nor
+# is that of a pause.
 TENDED_SINCE = """
-    SELECT EXISTS (SELECT 1 FROM runners WHERE started >= :before AND started <= :since)
-        OR (SELECT started FROM runners ORDER BY id DESC LIMIT 1) <= :since
+    SELECT (EXISTS (SELECT 1 FROM runners WHERE started >= :before AND started <= :since)
+            OR (SELECT started FROM runners ORDER BY id DESC LIMIT 1) <= :since)
+        AND NOT EXISTS (SELECT 1 FROM housekeeping WHERE resumed_at > :since)
 """
 
 IS_PAUSED = "SELECT EXISTS (SELECT 1 FROM pause)"

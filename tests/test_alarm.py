@@ -18,6 +18,7 @@ import pytest
 from freezegun import freeze_time
 
 from bgjob import alarm, clock, enqueue, process, run_background_job, watch
+from bgjob.cli.main import main
 from bgjob.config import read_config
 from bgjob.console import Console
 from bgjob.logs import Logs
@@ -218,6 +219,21 @@ def test_a_paused_queue_is_no_outage(project: Project, database: Database) -> No
 
     assert not look_after(project, database)
     assert alarms(project) == []
+
+
+def test_what_waited_in_a_paused_queue_is_overdue_only_some_time_after_it_was_resumed(
+    project: Project, database: Database
+) -> None:
+    project.tick()
+    work_since(project, 6)  # it lingered, or was one of those that did
+    run_background_job("app.jobs.Job")
+    make_older(project, 60)
+    assert main(["pause"]) == 0
+    assert main(["resume"]) == 0
+
+    assert not look_after(project, database)
+    project.sql("UPDATE housekeeping SET resumed_at = ?", (text_ago(5.5),))
+    assert look_after(project, database)
 
 
 def test_a_runner_started_by_hand_needs_no_ticks_unless_it_hangs(

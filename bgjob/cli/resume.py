@@ -48,7 +48,7 @@ def _resumed(config: Config) -> tuple[dt.datetime, Pause | None]:
         with store.transaction():
             now = clock.now()
             before = store.current()
-            store.resume()
+            store.resume(now)
         wake.ping(database.path)
     finally:
         database.close()

@@ -45,6 +45,7 @@ class PauseStore:
         values = {"now": clock.to_text(now), "who": who, "reason": reason}
         return self._database.connection.execute(sql.PAUSE, values).rowcount == 1
 
-    def resume(self) -> None:
-        """Let jobs be claimed again; inside a transaction."""
-        self._database.connection.execute(sql.RESUME)
+    def resume(self, now: dt.datetime) -> None:
+        """Let jobs be claimed again, and note when that was; inside a transaction. Nothing if there is no pause."""
+        if self._database.connection.execute(sql.RESUME).rowcount:
+            self._database.connection.execute(sql.NOTE_RESUME, {"now": clock.to_text(now)})
