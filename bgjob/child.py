@@ -28,7 +28,7 @@ def become_child(runner_pid: int, capture: Capture | None, *, keep: set[int]) ->
     """
     os.setpgid(0, 0)
     _die_with(runner_pid)
-    _close_all_but(keep)
+    close_all_but(keep)
     # Whoever started the runner may have blocked signals, and with them the time-out.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -51,7 +51,7 @@ def _text(descriptor: int, mode: str) -> TextIO:
     return open(descriptor, mode, encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # type: ignore[return-value]  # lives as long as the process
 
 
-def _close_all_but(keep: set[int]) -> None:
+def close_all_but(keep: set[int]) -> None:
     """Close what was inherited: the runner's files, and those of whoever started the runner (a lock of the user's)."""
     try:
         files = [int(name) for name in os.listdir("/proc/self/fd")]

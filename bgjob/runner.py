@@ -122,6 +122,16 @@ class Runner:
         return self._house.is_paused and not self._has_settled
 
     @property
+    def went_well(self) -> bool:
+        """Whether this run had no trouble, no job failed for good, and none waits for too long."""
+        return self._exit_code == FINE and not self.failed and not self._house.is_overdue
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether a signal ended this run."""
+        return bool(self._stopped_by)
+
+    @property
     def _lingers(self) -> bool:
         return self._config.linger > 0 and self._only is None
 

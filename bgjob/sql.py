@@ -433,8 +433,6 @@ TENDED_SINCE = """
         AND NOT EXISTS (SELECT 1 FROM housekeeping WHERE resumed_at > :since)
 """
 
-IS_PAUSED = "SELECT EXISTS (SELECT 1 FROM pause)"
-
 OPEN_ALARMS = "SELECT id, kind, raised_at, told FROM alarms WHERE ended_at IS NULL ORDER BY id"
 # One row for an outage, whoever else sees it in the same moment.
 RAISE_ALARM = """

@@ -23,6 +23,7 @@ from bgjob.store.upkeep import Upkeep
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.config import Config
+    from bgjob.ping import Pings
     from bgjob.store.pause import Pause
     from bgjob.store.runners import RunnerRow
 
@@ -107,11 +108,33 @@ def _overridden(settings: Config, options: Options) -> Config:
 def tick(written: Config, options: Options, console: Console) -> int:
     """Run one tick in full and return its exit code; `written` is the config as it stands in its file."""
     settings = _overridden(written, options)
+    pings: Pings | _Unheard = _Unheard()
+    if settings.ping_url is not None and options.job is None and not options.in_process:
+        from bgjob.ping import Pings
+
+        pings = Pings(settings)
+    try:
+        return _tick(written, settings, options, console, pings)
+    finally:
+        pings.end()
+
+
+class _Unheard:
+    """In the place of Pings where the config names nobody, or a person tries something: nobody is told."""
+
+    def begin(self) -> None: ...
+    def well(self) -> None: ...
+    def hurry(self) -> None: ...
+    def end(self) -> None: ...
+
+
+def _tick(written: Config, settings: Config, options: Options, console: Console, pings: Pings | _Unheard) -> int:
     database = Database(settings.database)
     with database.errors_explained():
         try:
             # What the options change is no matter of the next tick's.
-            memo.write(written.path, written.content, database=settings.database, always_start=written.linger > 0)
+            always_start = written.linger > 0 or written.ping_url is not None
+            memo.write(written.path, written.content, database=settings.database, always_start=always_start)
             memo.leave_sign_of_life(database.path)
             fingerprint.is_tick = True
             if options.job is None and not options.in_process:  # else it is a person, whose surroundings are others
@@ -120,21 +143,27 @@ def tick(written: Config, options: Options, console: Console) -> int:
             newest = RunnerStore(database).newest()
             if not wanted:
                 _tell_why_nothing(console, PauseStore(database).current())
+                pings.well()
                 return FINE
         finally:
             database.close()
         lock, life = QueueLock(f"{database.path}.lock"), LifeFile(f"{database.path}.life")
         if not _take_or_line_up(lock, life, newest, database.path):
             _tell_who_works(console, newest, wanted=options.job)
-            if options.job is None:
-                _look_after_alarms(settings, console)
+            if options.job is None and not _look_after_alarms(settings, console):
+                pings.well()
             return FINE
         try:
             logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
             runner = Runner(settings, lock=lock, life=life, logs=logs, console=console, verbose=options.verbose)
+            pings.begin()
             ended = runner.run(only=options.job, in_process=options.in_process)
             if options.job is not None and runner.was_held_up:
                 raise BgjobError(f"the queue was paused in this very moment; job {options.job} was not started")
+            if runner.went_well:
+                pings.well()
+            if runner.was_stopped:
+                pings.hurry()
         finally:
             lock.give_back()
     return A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended

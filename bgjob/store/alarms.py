@@ -48,7 +48,7 @@ class AlarmStore:
 
     def is_paused(self) -> bool:
         """Return whether somebody has paused the queue: what waits then is no outage."""
-        return bool(self._database.fetch(sql.IS_PAUSED)[0][0])
+        return bool(self._database.fetch(sql.PAUSED))
 
     def is_anything_due(self, now: dt.datetime) -> bool:
         """Return whether a job could be claimed at `now`."""
