@@ -279,6 +279,33 @@ def test_eight_processes_raise_one_alarm(project: Project) -> None:
     assert (len(hook_jobs(project)), len(lines(project, "alarm"))) == (1, 1)
 
 
+def test_an_outage_that_another_process_has_entered_meanwhile_is_not_entered_again(
+    project: Project, database: Database
+) -> None:
+    store, now = AlarmStore(database), clock.now()
+    with database.transaction():
+        numbers = [store.begin(kind, now, told="it is so") for kind in ("no tick", "no tick", "overdue")]
+    assert store.end(store.open()["no tick"], now)
+    with database.transaction():
+        numbers.append(store.begin("no tick", now, told="it is so again"))
+
+    assert numbers == [1, None, 2, 3]
+    assert alarms(project) == [("no tick", 1), ("overdue", 0), ("no tick", 0)]
+
+
+def test_only_a_tick_ends_the_lack_of_ticks(project: Project, database: Database) -> None:
+    project.tick()
+    tick_ago(project, 7)
+    run_background_job("app.jobs.Job")
+    look_after(project, database)
+    assert alarms(project) == [("no tick", 0)]
+    tick_ago(project, -1)
+
+    look_after(project, database)
+
+    assert alarms(project) == [("no tick", 1)]
+
+
 def test_whoever_writes_just_now_is_not_waited_for(project: Project, database: Database) -> None:
     project.tick()
     run_background_job("app.jobs.Job")

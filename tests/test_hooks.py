@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bgjob import clock, hooks, run_background_job
-from bgjob.config import parse_config
+from bgjob.config import parse_config, read_config
 from bgjob.job import Job, Raised
+from bgjob.settlement import settle
+from bgjob.store.connection import Database
+from bgjob.store.jobs import JobStore
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -162,6 +165,23 @@ def test_what_another_program_wrote_is_told_as_far_as_it_can_be(project: Project
     [facts] = told(project)
     assert (facts["job_class"], facts["priority"]) == ("\\udcffA", 0)
     assert project.jobs("status") == [("failed",), ("completed",)]
+
+
+def test_the_loss_of_a_job_that_was_taken_away_meanwhile_is_not_told(project: Project) -> None:
+    run_background_job("app.jobs.Job", "boom")
+    project.sql("UPDATE custom_jobs SET status = 'processing', runner = 2, worker = '2 0 -'")
+    config = read_config(str(project.folder / "config" / "jobs.yaml"))
+    job = Job(1, "app.jobs.Job", "boom", None, 0, 0, 0, 1, "1 0 -")
+    database = Database(str(project.database))
+
+    with database.transaction():
+        settled = settle(
+            JobStore(database), job, Raised("no good", ""), clock.now(), config=config, output="", dice=0.0
+        )
+
+    database.close()
+    assert (settled.verb, settled.held) == ("fail", False)
+    assert project.jobs() == [(1, "processing")]
 
 
 def test_a_long_error_is_cut() -> None:
