@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import run_background_job
+from bgjob import run_background_job, run_background_jobs
 
 if TYPE_CHECKING:
     from tests.conftest import Project
@@ -114,3 +114,16 @@ def test_verbose_tells_a_pipe_too_without_colours(project: Project) -> None:
     assert [line.split()[-1] for line in done.stdout.splitlines()[:3]] == ["DONE", "RETRY", "FAIL"]
     assert "\x1b" not in done.stdout
     assert done.stderr == ""
+
+
+def test_a_dry_run_of_thousands_fits_a_terminal_and_a_pipe_gets_all_of_it(project: Project) -> None:
+    run_background_jobs(["app.jobs.Job"] * 3_000)
+    run_background_jobs([("app.jobs.Job", "execute", None, 0, 3_600)] * 2_000)
+
+    code, shown = project.tick_on_terminal("--dry-run")
+
+    lines = shown.splitlines()
+    assert code == 0
+    assert len(lines) == 2 * (1 + 40 + 1)
+    assert [lines[41], lines[83]] == [f"  and {n:,} more (a pipe or a file gets all of them)" for n in (2_963, 1_960)]
+    assert len(project.tick("--dry-run").stdout.splitlines()) == 1 + 3_003 + 1 + 2_000

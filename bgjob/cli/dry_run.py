@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from bgjob import approval, clock
 from bgjob.cli.moments import WrongTimeError, read_time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WrongTimeError", "dry_run", "read_time"]
 
+_MOST_ON_A_TERMINAL = 40
 _NO_RUNNER = 0  # runners are numbered from 1: every one is another than this
 
 
@@ -47,16 +49,32 @@ def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetim
     if pause:
         _say(shown(f"{paused(*pause, now=now)}; no job starts until: bgjob resume"))
         _say("without the pause:")
+    most = _MOST_ON_A_TERMINAL if os.isatty(1) else sys.maxsize
+    _show_due(config, store, instant, when, most)
+    _show_waiting(store, instant, most)
+    for job in store.held_by_others(_NO_RUNNER):
+        _say(f"  {_named(job)}: is being run")
+
+
+def _show_due(config: Config, store: JobStore, instant: dt.datetime, when: str, most: int) -> None:
     place = 0
     for place, (job, _) in enumerate(store.due_at(instant), 1):
         if place == 1:
             _say(f"would run {when}, in this order:")
-        _say(f"  {place}. {_named(job)}{_refusal(config, job)}")
+        if place <= most:
+            _say(f"  {place}. {_named(job)}{_refusal(config, job)}")
     if place == 0:
         _say(f"nothing would run {when}")
-    for waiting, (job, available_at) in enumerate(store.not_due_at(instant)):
-        if waiting == 0:
+    _tell_rest(place - most)
+
+
+def _show_waiting(store: JobStore, instant: dt.datetime, most: int) -> None:
+    waiting = 0
+    for waiting, (job, available_at) in enumerate(store.not_due_at(instant), 1):
+        if waiting == 1:
             _say("would not run:")
+        if waiting > most:
+            continue
         try:
             seconds = (clock.from_text(available_at or "") - instant).total_seconds()
         except (ValueError, TypeError):  # written past the CHECKs
@@ -64,8 +82,12 @@ def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetim
             continue
         why = f"retry {job.retry_count}" if job.retry_count else "delayed"
         _say(f"  {_named(job)}: due in {ago(seconds)} ({why} until {(available_at or '')[:19]} UTC)")
-    for job in store.held_by_others(_NO_RUNNER):
-        _say(f"  {_named(job)}: is being run")
+    _tell_rest(waiting - most)
+
+
+def _tell_rest(jobs: int) -> None:
+    if jobs > 0:
+        _say(f"  and {jobs:,} more (a pipe or a file gets all of them)")
 
 
 def _named(job: Job) -> str:
