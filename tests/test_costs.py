@@ -120,6 +120,25 @@ OF_QUEUEING = {
 }  # fmt: skip
 
 
+# argparse, and what it brings.
+OF_A_COMMAND = {"argparse", "shutil", "typing"}
+COMMAND = "import sys; sys.argv = ['bgjob', *{!r}.split()]; from bgjob.cli.main import main; main(); sys.stdout.flush()"
+
+
+@pytest.mark.parametrize("command", ["status", "list", "list --status failed --since 1h", "show 1"])
+def test_a_command_that_only_reads_imports_nothing_heavy(project: Project, command: str) -> None:
+    become_idle(project)
+
+    lines = project.python(LOOK.format(COMMAND.format(command))).stdout.splitlines()
+
+    imported = set(lines[lines.index("__future__") :])
+    assert imported & {*HEAVY, "rich", "ast", "dis"} <= OF_A_COMMAND
+    assert (
+        imported & {"bgjob.runner", "bgjob.worker", "bgjob.store.jobs", "bgjob.store.intake", "bgjob.enqueue"} == set()
+    )
+    assert "bgjob.store.reading" in imported, "the look at sys.modules sees nothing"
+
+
 def test_a_runner_imports_nothing_needless_before_it_forks(project: Project) -> None:
     become_idle(project)
     project.python(QUEUE.format(1))

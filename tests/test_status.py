@@ -239,13 +239,3 @@ def test_a_file_that_is_no_database_and_one_without_tables_are_one_line_and_69(p
     assert "it is no SQLite database" in wrong.stderr
     assert "has no table custom_jobs yet" in empty.stderr
     assert project.database.read_bytes() == b""
-
-
-def test_a_plain_command_starts_little_more_than_python(project: Project) -> None:
-    queue(project, "")
-    look = "import sys; sys.argv = ['bgjob', 'status']; from bgjob.cli.main import main; main(); print(*sys.modules)"
-
-    imported = set(project.python(look).stdout.split())
-
-    assert "bgjob.views.overview" in imported
-    assert imported & {"filelock", "logging", "asyncio", "rich", "dateutil", "subprocess", "bgjob.runner"} == set()

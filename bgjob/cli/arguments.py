@@ -71,7 +71,7 @@ def parse(arguments: list[str], options: Options, *, program: str = "background_
     )
     parser.add_argument(
         "--linger",
-        type=_duration,
+        type=duration,
         metavar="TIME",
         help="stay so long after the drain and pick new jobs up at once, such as 75s (default: `linger` of the config)",
     )
@@ -114,7 +114,8 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
+    """Return the seconds of the span that was typed; argparse tells the user what is wrong with another text."""
     try:
         return parse_duration(text)
     except ValueError:

@@ -6,6 +6,7 @@ import argparse
 
 from bgjob import clock
 from bgjob.cli import page
+from bgjob.cli.arguments import duration
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.moments import WrongTimeError, read_time
 from bgjob.config_texts import parse_duration
@@ -47,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--after", type=_count, metavar="ID", help="with --sort oldest: only jobs queued after this one"
     )
     parser.add_argument(
-        "--within", type=_span, default=_SECONDS_OF_SEARCH, metavar="SPAN", help="search for so long (default: 100ms)"
+        "--within",
+        type=duration,
+        default=_SECONDS_OF_SEARCH,
+        metavar="SPAN",
+        help="search for so long (default: 100ms)",
     )
 
 
@@ -75,14 +80,6 @@ def _count(text: str) -> int:
         message = f"{text!r} is no count; write a whole number from 0"
         raise argparse.ArgumentTypeError(message)
     return int(text)
-
-
-def _span(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError:
-        message = f"{text!r} is no duration; write a number of seconds, or one with ms, s, m, h or d"
-        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:

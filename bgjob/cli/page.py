@@ -54,11 +54,11 @@ def remark_on_pause(pause: Pause | None, now: dt.datetime) -> None:
         sys.stderr.write(f"{painted(told, colours.YELLOW, stream=2)}\n")
 
 
-def document(value: object) -> None:
-    """Print `value` as the one JSON document that --json stands for."""
+def document(value: object, *, in_a_line: bool = False) -> None:
+    """Print `value` as the one JSON document that --json stands for, or as one of many lines."""
     import json
 
-    sys.stdout.write(json.dumps(value, indent=2, default=_odd) + "\n")
+    sys.stdout.write(json.dumps(value, indent=None if in_a_line else 2, default=_odd) + "\n")
 
 
 def _odd(value: object) -> str:

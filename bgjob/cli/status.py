@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bgjob import clock
 from bgjob.cli import colours, page
-from bgjob.cli.exits import FINE
+from bgjob.cli.arguments import duration
+from bgjob.cli.exits import FINE, WrongUsageError
 from bgjob.console import ago, paused
 from bgjob.job import FAILED
 from bgjob.store import reading
@@ -14,37 +15,74 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import datetime as dt
+    from collections.abc import Callable
 
     from bgjob.config import Config
     from bgjob.store.pause import Pause
     from bgjob.views.overview import Overview
 
 _MOST_RUNNING = 10  # shown one by one
+_EVERY, _SHORTEST = 2.0, 0.1  # seconds between two looks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments but those of all commands."""
+    """Take how to look again and again."""
+    parser.add_argument("--watch", action="store_true", help="look again and again, until Ctrl-C")
+    parser.add_argument("--every", type=duration, metavar="SPAN", help="with --watch: how often (default: 2s)")
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
     """Print how the queue stands; return FINE, whatever that is."""
-    now = clock.now()
-    if not reading.exists(config.database):
-        if arguments.json:
-            page.document({"database": config.database, "exists": False})
-        else:
-            page.say(f"no job was ever queued: there is no database {config.database} yet")
+    if not arguments.watch:
+        if arguments.every is not None:
+            raise WrongUsageError("--every goes with --watch")
+        _look(config, clock.now(), _document if arguments.json else _show)
         return FINE
-    with reading.ReadStore(config.database) as store:
-        seen = overview(store, now, workers=config.workers)
+    from bgjob.cli import watch
+
+    every = _EVERY if arguments.every is None else arguments.every
+    if every < _SHORTEST:
+        raise WrongUsageError(f"--every {page.lasting(every)} is too often; {page.lasting(_SHORTEST)} is the least")
+    tell, on_screen = _show_in_a_line, False
     if arguments.json:
-        page.document(_document(seen, config, now))
-    else:
-        _show(seen, now)
-    return FINE
+        tell = _document_in_a_line
+    elif watch.has_screen():
+        tell, on_screen = _show, True
+    complain = _complaint_in_a_line if arguments.json else page.lines
+    return watch.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
 
 
-def _show(seen: Overview, now: dt.datetime) -> None:
+def _look(config: Config, now: dt.datetime, tell: Callable[[Overview | None, Config, dt.datetime], None]) -> None:
+    seen = None
+    if reading.exists(config.database):
+        with reading.ReadStore(config.database) as store:
+            seen = overview(store, now, workers=config.workers)
+    tell(seen, config, now)
+
+
+def _nothing(config: Config) -> str:
+    return f"no job was ever queued: there is no database {config.database} yet"
+
+
+def _show_in_a_line(seen: Overview | None, config: Config, now: dt.datetime) -> None:
+    told = _nothing(config)
+    if seen:
+        told = _counts(seen) + ", PAUSED" * (seen.pause is not None) + ", ALARM" * bool(seen.alarms)
+    page.say(f"{clock.to_text(now)[:19]}  {told}")
+
+
+def _document_in_a_line(seen: Overview | None, config: Config, now: dt.datetime) -> None:
+    page.document(_facts(seen, config, now), in_a_line=True)
+
+
+def _complaint_in_a_line(what: str) -> None:
+    page.document({"now": clock.now(), "error": what}, in_a_line=True)
+
+
+def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
+    if seen is None:
+        page.say(_nothing(config))
+        return
     for alarm in seen.alarms:
         page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})", colour=colours.RED)
     if seen.pause:
@@ -142,7 +180,13 @@ def _backlog(seen: Overview) -> str:
     return f"{page.counted(seen.due, 'job')}, done in about {page.lasting(seen.backlog_seconds)}{begins}"
 
 
-def _document(seen: Overview, config: Config, now: dt.datetime) -> dict[str, object]:
+def _document(seen: Overview | None, config: Config, now: dt.datetime) -> None:
+    page.document(_facts(seen, config, now))
+
+
+def _facts(seen: Overview | None, config: Config, now: dt.datetime) -> dict[str, object]:
+    if seen is None:
+        return {"database": config.database, "exists": False}
     first, runner = seen.first_due, seen.runner
     return {
         "database": config.database,
