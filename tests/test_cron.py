@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import run_background_job
+from bgjob import clock, run_background_job
+from bgjob.config import read_config
+from bgjob.views.doctor import examination
+from bgjob.views.doctor.finding import NOTE
 from tests.conftest import CODE, Project, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# What `bgjob doctor` finds of a cron that works.
+DOCTOR_LOOKS = {"ticks_come", "something_starts_ticks", "lines_can_work", "classes_can_be_imported", "one_python"}
 SECONDS = 90  # cron looks once a minute, at its full minute
 EXAMPLE = CODE / "crontab.example"
 JOBS = """
@@ -109,3 +114,5 @@ def test_a_tick_that_cron_started_completes_the_job_and_install_cron_sees_its_ow
     assert path == "/usr/bin:/bin"
     assert grandparent.endswith(("sh", "cron", "CRON"))
     assert "complete job=1" in project.log()
+    told = examination.examine(read_config(str(project.folder / "config" / "jobs.yaml")), clock.now())
+    assert [each for each in told if each.check in DOCTOR_LOOKS and each.finding.severity != NOTE] == []

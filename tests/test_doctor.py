@@ -481,6 +481,15 @@ def test_two_pythons_are_a_warning(project: Project, tmp_path: Path) -> None:
     assert str(tmp_path / "other" / "bin" / "python") in found.mend
 
 
+def test_two_ways_to_one_python_are_no_difference(project: Project, tmp_path: Path) -> None:
+    use(project)
+    (tmp_path / "link").symlink_to(sys.prefix)
+    queue(project, python=str(tmp_path / "link" / "bin" / "python"))
+
+    assert len(project.sql("SELECT * FROM fingerprints WHERE side = 'queueing'")) == 2
+    assert examine(project).of("one_python") == []
+
+
 def test_two_versions_of_bgjob_are_a_warning_and_of_sqlite_a_note(project: Project, tmp_path: Path) -> None:
     use(project)
     shutil.copytree(CODE / "bgjob", tmp_path / "bgjob", ignore=shutil.ignore_patterns("__pycache__"))

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 
@@ -33,17 +34,23 @@ _STARTS = 5
 def classes_can_be_imported(case: Case) -> Iterator[Finding]:
     """Every approved class is found in cron's environment: `bgjob check` says so under `env -i`."""
     done = _start(case, "-m", "bgjob", "--config", case.config.path, "check", "--json", timeout=SECONDS_TO_IMPORT)
-    told = done.stdout.decode(errors="replace").splitlines()
-    try:
-        problems = json.loads(told[-1])["problems"]  # before it stands what the modules print
-    except (IndexError, ValueError, KeyError, TypeError):
+    problems = _problems(done.stdout.decode(errors="replace"))
+    if problems is None:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise BgjobError(f"bgjob check ended with {done.returncode}: {said[-1] if said else 'no word'}") from None
+        raise BgjobError(f"bgjob check ended with {done.returncode}: {said[-1] if said else 'no word'}")
     # A line that reads a file of variables first, or ticks that something else starts, may see more than that.
     is_sure = case.starts[0].is_plain if case.starts else _is_silent(case)
     for problem in problems:
         mend = "set what it needs in the module `boot` or above the crontab line; bgjob check tells how it is here"
         yield Finding(PROBLEM if is_sure else WARNING, f"in cron's environment: {problem}", mend)
+
+
+def _problems(told: str) -> list[str] | None:
+    """Return the problems from the last JSON document in a text, before which stands what the modules print."""
+    for start in reversed([match.start() for match in re.finditer(r"^\{", told, re.MULTILINE)]):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return list(map(str, json.loads(told[start:])["problems"]))
+    return None
 
 
 def _is_silent(case: Case) -> bool:

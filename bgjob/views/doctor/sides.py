@@ -53,7 +53,7 @@ def _lets_group_write(umask: str) -> bool:
 
 def one_python(case: Case) -> Iterator[Finding]:
     """Both sides use one Python environment, and so the same packages."""
-    for app, ticks in _pairs(case, "prefix"):
+    for app, ticks in _pairs(case, "prefix", same=lambda path: files.at(path) or path):
         what = (
             f"jobs are queued by Python {_python(app)}, and run by {_python(ticks)}: other packages, maybe older ones"
         )
