@@ -317,6 +317,13 @@ def test_rows_from_the_future_tell_of_a_clock_that_was_set_back(project: Project
     assert "1 h 59 min from now" in examine(project).one("clock_is_right", WARNING).what
 
 
+def test_a_tick_from_the_future_does_too(project: Project) -> None:
+    use(project)
+    os.utime(f"{project.database}.tick", (time.time() + 7_200,) * 2)
+
+    assert examine(project).one("clock_is_right", WARNING).what.startswith("the last tick came 1 h 59 min from now")
+
+
 # The disk
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from bgjob import clock, mounts
 from bgjob.console import ago
 from bgjob.store import reading
+from bgjob.views import signs
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from bgjob.views.overview import instant
 
@@ -92,15 +93,17 @@ _AHEAD = 60.0
 
 
 def clock_is_right(case: Case) -> Iterator[Finding]:
-    """No rows come from the future: the clock was not set back."""
+    """No rows and no tick come from the future: the clock was not set back."""
     if not case.exists:
         return
     with reading.ReadStore(case.config.database) as store:
-        newest = instant(store.newest_time())
-    ahead = (newest - case.now).total_seconds() if newest else 0.0
-    if newest and ahead > _AHEAD:
-        what = (
-            f"the newest rows were written {ago(ahead)} from now, at {clock.to_text(newest)[:19]} UTC: this "
-            "machine's clock was set back, or is wrong; delayed jobs and retries come that much later"
-        )
-        yield Finding(WARNING, what, "set the clock: timedatectl set-ntp true; jobs without a delay are not held up")
+        newest, last_tick = instant(store.newest_time()), signs.last_tick(store.path)
+    for seen, when in (("the newest rows were written", newest), ("the last tick came", last_tick)):
+        ahead = (when - case.now).total_seconds() if when else 0.0
+        if when and ahead > _AHEAD:
+            what = (
+                f"{seen} {ago(ahead)} from now, at {clock.to_text(when)[:19]} UTC: this machine's clock was set back, or "
+                "is wrong; delayed jobs, retries and the alarm come that much later"
+            )
+            yield Finding(WARNING, what, "set the clock: timedatectl set-ntp true; jobs without a delay go on")
+            return

@@ -23,7 +23,7 @@ _DAEMONS = ("anacron", "busybox", "cron", "crond", "cronie", "fcron", "supercron
 
 
 def ticks_come(case: Case) -> Iterator[Finding]:
-    """A tick came within the last minutes, or a runner is at work, and the sign it leaves is not of the future."""
+    """A tick came within the last minutes, or a runner is at work."""
     path = os.path.realpath(case.config.database)
     last = signs.last_tick(path)
     if not is_silent(last, case.now) or _is_runner_at_work(case):
