@@ -102,8 +102,8 @@ def clock_is_right(case: Case) -> Iterator[Finding]:
         ahead = (when - case.now).total_seconds() if when else 0.0
         if when and ahead > _AHEAD:
             what = (
-                f"{seen} {ago(ahead)} from now, at {clock.to_text(when)[:19]} UTC: this machine's clock was set back, or "
-                "is wrong; delayed jobs, retries and the alarm come that much later"
+                f"{seen} {ago(ahead)} from now, at {clock.to_text(when)[:19]} UTC: this machine's clock was set back "
+                "or is wrong; delayed jobs, retries and the alarm come that much later"
             )
             yield Finding(WARNING, what, "set the clock: timedatectl set-ntp true; jobs without a delay go on")
             return
