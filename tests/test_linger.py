@@ -226,6 +226,8 @@ def test_a_long_job_goes_on_undisturbed_under_its_old_runner_and_keeps_its_slot(
     assert project.trace()[:2] == ["begin long", "end long"]
     assert int(project.trace()[2].split()[3]) == new.pid
     assert project.jobs("status, retry_count, crash_count") == [("completed", 0, 0)] * 2
+    # Both have tallied theirs: the old one at its end, the new one within a second.
+    wait_until(lambda: project.sql("SELECT sum(completed) FROM tallies WHERE length(span) = 13") == [(2,)])
 
 
 def test_with_more_workers_the_new_runner_has_those_that_the_old_one_does_not_use(project: Project) -> None:

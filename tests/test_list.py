@@ -231,9 +231,9 @@ def test_a_search_that_is_given_up_says_how_far_it_came_and_how_to_go_on(project
     longest = bgjob(project, "list", "--sort", "duration", *none)
     told = json.loads(bgjob(project, "list", "--json", "--text", "ann", *none, code=1).stdout)
 
-    assert newest.stderr == "looked back to job 4 within 0 ms; go on with --before 4, or look longer: --within 10s\n"
-    assert oldest.stderr == "looked up to job 999 within 0 ms; go on with --after 999, or look longer: --within 10s\n"
-    assert longest.stderr.startswith("looked back to job 4 within 0 ms; older ones may have taken longer")
+    assert newest.stderr == "looked back to job 4 in 0 ms; go on: --before 4, or --within 10s\n"
+    assert oldest.stderr == "looked up to job 999 in 0 ms; go on: --after 999, or --within 10s\n"
+    assert longest.stderr.startswith("looked back to job 4 in 0 ms; --within 10s may find longer ones")
     assert told == {"jobs": [], "looked_to": 4}
 
 

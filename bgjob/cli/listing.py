@@ -194,12 +194,12 @@ def _tell_more(found: Found, arguments: argparse.Namespace, *, is_filtered: bool
 
 
 def _how_far(looked_to: int, arguments: argparse.Namespace) -> str:
-    within = f"within {page.lasting(arguments.within)}"
+    within = page.lasting(arguments.within)
     if arguments.sort == OLDEST:
-        return f"looked up to job {looked_to} {within}; go on with --after {looked_to}, or look longer: --within 10s"
+        return f"looked up to job {looked_to} in {within}; go on: --after {looked_to}, or --within 10s"
     if arguments.sort == DURATION:
-        return f"looked back to job {looked_to} {within}; older ones may have taken longer: --within 10s looks longer"
-    return f"looked back to job {looked_to} {within}; go on with --before {looked_to}, or look longer: --within 10s"
+        return f"looked back to job {looked_to} in {within}; --within 10s may find longer ones"
+    return f"looked back to job {looked_to} in {within}; go on: --before {looked_to}, or --within 10s"
 
 
 def _next_page(found: Found, arguments: argparse.Namespace) -> str:
