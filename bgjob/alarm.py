@@ -112,9 +112,9 @@ def _raised(
     database: Database, config: Config, kind: str, *, told: str, oldest: OldestDue | None, now: dt.datetime
 ) -> int | None:
     """Enter the outage and queue the hook's job, both or neither; None if another process was quicker, or writes."""
-    if not database.begin_if_free():
-        return None
     try:
+        if not database.begin_if_free():
+            return None
         number = AlarmStore(database).begin(kind, now, told=told)
         if number is not None:
             job = hooks.on_alarm(

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bgjob import enqueue, run_background_job
+from bgjob import alarm, enqueue, run_background_job
+from bgjob.config import parse_config
 from bgjob.errors import StoreError
 from bgjob.job import Job, Raised, Succeeded
+from bgjob.settlement import settle
 from bgjob.store import connection, intake
+from bgjob.store.alarms import OVERDUE, AlarmStore
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore, Owner
 from bgjob.store.runners import RunnerStore
@@ -336,6 +339,18 @@ def within(act: Callable[[JobStore], object]) -> Callable[[Database], object]:
     return run
 
 
+CONFIG = parse_config(
+    b"approved_classes: [app.jobs.Job, app.jobs.Tell]\napproved_methods: [execute]\nmax_retries: 0\n"
+    b"on_alarm: app.jobs.Tell\non_failure: app.jobs.Tell\n",
+    "/srv/app/config/jobs.yaml",
+)
+
+
+def raise_alarm(database: Database) -> None:
+    if OVERDUE not in AlarmStore(database).open():
+        alarm._raised(database, CONFIG, OVERDUE, told="it is so", oldest=None, now=NOW)
+
+
 ACTS: dict[str, Callable[[Database], object]] = {
     "enqueue": lambda database: intake.enqueue(database, [new_job(NOW)] * 3),
     "claim": within(lambda jobs: jobs.claim(OWNER, NOW)),
@@ -350,6 +365,7 @@ ACTS: dict[str, Callable[[Database], object]] = {
     "held_by_others": lambda database: JobStore(database).held_by_others(2),
     "is_anything_to_do": lambda database: JobStore(database).is_anything_to_do(NOW),
     "look": lambda database: JobStore(database).look(1, NOW),
+    "count_due": lambda database: JobStore(database).count_due(NOW),
     "status_of": lambda database: JobStore(database).status_of(1),
     "due_at": lambda database: list(JobStore(database).due_at(NOW)),
     "not_due_at": lambda database: list(JobStore(database).not_due_at(NOW)),
@@ -360,6 +376,10 @@ ACTS: dict[str, Callable[[Database], object]] = {
     "newest": lambda database: RunnerStore(database).newest(),
     "is_due": lambda database: Upkeep(database, keep=KEEP).is_due(NOW),
     "step": lambda database: Upkeep(database, keep=KEEP).step(NOW),
+    "fail, and tell the hook": within(
+        lambda jobs: settle(jobs, HELD, FAILURE, NOW, config=CONFIG, output="", dice=0.0)
+    ),
+    "raise an alarm, and tell the hook": raise_alarm,
 }
 FAILURES = {  # code: SQLite's text, and whether SQLite rolls the transaction back by itself
     sqlite3.SQLITE_FULL: ("database or disk is full", True),
@@ -438,7 +458,7 @@ def test_every_public_method_of_the_store_is_looked_at_here() -> None:
         if callable(method) and not name.startswith("_")
     }
 
-    assert ACTS.keys() == methods - {"transaction"} | {"enqueue"}
+    assert {name for name in ACTS if "hook" not in name} == methods - {"transaction"} | {"enqueue"}
 
 
 @pytest.mark.parametrize("code", FAILURES)
