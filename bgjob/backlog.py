@@ -51,10 +51,10 @@ class Backlog:
         else:
             self._show(self._progress, now)
 
-    def end(self) -> None:
-        """Show it no more."""
+    def end(self, *, hands_over: bool = False) -> None:
+        """Show it no more; a runner that hands the queue over leaves the last line to the next one's bar."""
         self._progress = None
-        self._console.take_bar_away()
+        self._console.take_bar_away(for_another=hands_over)
 
     def _show(self, progress: Progress, now: float) -> None:
         self._console.show_bar(

@@ -84,10 +84,10 @@ class Console:
         self._has_bar[0] = 1
         _write(self._out, _ERASE + line(_columns(self._width), self._colours))
 
-    def take_bar_away(self) -> None:
-        """Leave the last line empty, if a bar stands there."""
+    def take_bar_away(self, *, for_another: bool = False) -> None:
+        """Leave the last line empty, if a bar stands there; `for_another` runner that is about to show its own."""
         if self._has_bar[0]:
-            self._has_bar[0] = 0
+            self._has_bar[0] = for_another
             _write(self._out, _ERASE)
 
     def _in_place_of_bar(self, stream: int) -> str:

@@ -254,7 +254,7 @@ class Runner:
         if self._retired:
             return
         self._retired = True
-        self._backlog.end()
+        self._backlog.end(hands_over=True)
         self._crew.stop_all()
         if self._ear:
             self._ear.close()

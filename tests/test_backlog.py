@@ -33,6 +33,7 @@ class Job:
         while place == 9 and not os.path.exists("go"):
             time.sleep(0.005)
 """
+STARTED = "SELECT 1 FROM custom_jobs WHERE started_at"
 BAR = r"  draining [━─]+ +\d+ %, +[\d,]+ of 150 jobs.*"
 
 
@@ -106,12 +107,12 @@ class Screen:
         )
         os.close(theirs)
         os.set_blocking(self._ours, False)
-        self._shown = ""
+        self.shown = ""
 
     def lines(self) -> list[str]:
         with contextlib.suppress(OSError):  # nothing new, or closed on the other side
-            self._shown += os.read(self._ours, 65_536).decode().replace("\r\n", "\n")
-        return screen(self._shown)
+            self.shown += os.read(self._ours, 65_536).decode().replace("\r\n", "\n")
+        return screen(self.shown)
 
     def close(self) -> None:
         self.tick.kill()
@@ -147,9 +148,7 @@ def test_ctrl_c_in_the_middle_leaves_an_empty_line(start: Callable[..., Screen],
     queue(150, 9)
     project.configure("shutdown_grace: 0")
     seen = start()
-    wait_until(
-        lambda: re.fullmatch(BAR, seen.lines()[-1]) and project.sql("SELECT 1 FROM custom_jobs WHERE started_at")
-    )
+    wait_until(lambda: re.fullmatch(BAR, seen.lines()[-1]) and project.sql(STARTED))
 
     seen.tick.send_signal(signal.SIGINT)
 
@@ -173,12 +172,27 @@ def test_after_the_backlog_a_runner_that_lingers_tells_of_each_job_again(start: 
 def test_what_the_runner_has_to_say_stands_in_a_line_of_its_own(start: Callable[..., Screen], project: Project) -> None:
     queue(150, 9)
     seen = start()
-    wait_until(
-        lambda: re.fullmatch(BAR, seen.lines()[-1]) and project.sql("SELECT 1 FROM custom_jobs WHERE started_at")
-    )
+    wait_until(lambda: re.fullmatch(BAR, seen.lines()[-1]) and project.sql(STARTED))
 
     project.database.rename(project.folder / "elsewhere")
 
     wait_until(lambda: any(re.match(r"bgjob: .* was deleted or replaced", line) for line in seen.lines()))
     (project.folder / "go").touch()
     assert seen.tick.wait(30) == 0
+
+
+def test_a_runner_that_hands_over_leaves_the_last_line_to_the_next_ones_bar(
+    start: Callable[..., Screen], project: Project
+) -> None:
+    queue(300, 9)
+    project.configure("linger: 60s\nworkers: 1")
+    old = start()
+    wait_until(lambda: re.fullmatch(BAR.replace("150", "300"), old.lines()[-1]) and project.sql(STARTED))
+    new = start()
+    wait_until(lambda: re.fullmatch(BAR.replace("150", "300"), new.lines()[-1]))
+
+    (project.folder / "go").touch()
+
+    assert old.tick.wait(30) == 0
+    wait_until(lambda: re.search(r"\r\x1b\[K  1 complete in .*\n$", old.shown if old.lines() else ""))
+    assert "DONE" not in old.shown
