@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bgjob.config import Config
 
 SECONDS_TO_ANSWER = 5.0
-_SECONDS_WHEN_STOPPED = 0.5  # whoever stops a tick does not wait for long
+_SECONDS_WHEN_STOPPED = 1.0  # whoever stops a tick does not wait for long
 _COMPLAIN_EVERY = 3600.0
 
 _BEGIN, _WELL, _BADLY = b"s", b"w", b"f"
