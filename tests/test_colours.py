@@ -107,3 +107,19 @@ def test_lines_have_the_same_words_with_colours_as_without_and_fit(
 def test_what_came_from_outside_brings_no_colour_of_its_own(project: Project) -> None:
     for arguments in COMMANDS:
         assert "\x1b[7m" not in on_terminal(project, *arguments)
+
+
+def test_where_nothing_is_wrong_nothing_is_red(project: Project) -> None:
+    project.sql("DELETE FROM attempts")
+    project.sql("DELETE FROM custom_jobs WHERE status = 'failed'")
+
+    assert "0 failed" in on_terminal(project, "status")
+    assert "\x1b[31m" not in on_terminal(project, "status")
+
+
+def test_what_needs_a_person_stands_out(project: Project) -> None:
+    paused = "INSERT INTO pause VALUES (1, '2026-01-01 00:00:00.000000', 'ann', 'deploy')"
+    project.sql(paused)
+
+    assert "\x1b[33mPAUSED\x1b[0m" in on_terminal(project, "status")
+    assert re.search(r"\x1b\[(31mproblem|33mwarning)\x1b\[0m", on_terminal(project, "doctor"))

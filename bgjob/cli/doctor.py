@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bgjob import clock
-from bgjob.cli import page
+from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE
 from bgjob.views.doctor.examination import CHECKS, examine
-from bgjob.views.doctor.finding import NOTE, PROBLEM, SEVERITIES
+from bgjob.views.doctor.finding import NOTE, PROBLEM, SEVERITIES, WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SOMETHING_IS_WRONG = 1
 _INDENT = 9
+
+
+_COLOURS = {PROBLEM: colours.RED, WARNING: colours.YELLOW, NOTE: colours.GREY}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +41,17 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def _show(found: list[Told], counts: dict[str, int], *, notes: bool) -> None:
     for _, finding in found:
         if finding.severity != NOTE or notes:
-            page.told(finding.severity, finding.what, indent=_INDENT)
+            page.told(finding.severity, finding.what, indent=_INDENT, name_colour=_COLOURS[finding.severity])
             if finding.mend:
                 page.told("", f"mend: {finding.mend}", indent=_INDENT)
     bad = {severity: count for severity, count in counts.items() if count and severity != NOTE}
     told = ", ".join(page.counted(count, severity) for severity, count in bad.items())
     unseen = "" if notes or not counts[NOTE] else f" ({page.counted(counts[NOTE], 'note')}: bgjob doctor --notes)"
     made = f"{len(CHECKS)} checks"
-    page.say(f"{told} in {made}{unseen}" if told else f"healthy: {made}, nothing to mend{unseen}")
+    if told:
+        page.say(f"{told} in {made}{unseen}")
+    else:
+        page.say(f"healthy: {made}, nothing to mend{unseen}", colour=colours.GREEN)
 
 
 def _document(found: list[Told], counts: dict[str, int]) -> dict[str, object]:

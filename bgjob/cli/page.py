@@ -92,14 +92,22 @@ def width() -> int | None:
 _NARROWEST = 60
 
 
-def told(name: str, text: str, *, indent: int = 11, colour: str | None = None, of: str | None = None) -> None:
+def told(
+    name: str,
+    text: str,
+    *,
+    indent: int = 11,
+    colour: str | None = None,
+    of: str | None = None,
+    name_colour: str = colours.GREY,
+) -> None:
     """Print `text` beside its `name`, in as many lines as it takes; in `colour` all or a part `of` it."""
     columns = width()
     for number, line in enumerate(_wrapped(shown(text), columns - indent) if columns else [shown(text)]):
         beside = shown(name) if number == 0 else ""
         gap = " " * (indent - cells(beside)) if line else ""
         within = line.replace(of, painted(of, colour)) if of else painted(line, colour)
-        sys.stdout.write(f"{painted(beside, colours.GREY)}{gap}{within}\n")
+        sys.stdout.write(f"{painted(beside, name_colour)}{gap}{within}\n")
 
 
 def _wrapped(text: str, room: int) -> list[str]:

@@ -84,11 +84,21 @@ def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
         page.say(_nothing(config))
         return
     for alarm in seen.alarms:
-        page.told("ALARM", f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})", colour=colours.RED)
+        page.told(
+            "ALARM",
+            f"{alarm.told} (raised {page.time_and_age(alarm.raised_at, now)})",
+            colour=colours.RED,
+            name_colour=colours.RED,
+        )
     if seen.pause:
-        page.told("PAUSED", f"{_pause(seen.pause, now)}; no job starts until: bgjob resume", colour=colours.YELLOW)
+        page.told(
+            "PAUSED",
+            f"{_pause(seen.pause, now)}; no job starts until: bgjob resume",
+            colour=colours.YELLOW,
+            name_colour=colours.YELLOW,
+        )
     failed = seen.counts[FAILED]
-    page.told("jobs", _counts(seen), colour=colours.RED, of=f"{failed:,} failed" if failed else None)
+    page.told("jobs", _counts(seen), colour=colours.RED if failed else None, of=f"{failed:,} failed")
     if seen.first_due:
         first = seen.first_due
         since = instant(first.since)
