@@ -234,7 +234,7 @@ def test_a_search_that_is_given_up_says_how_far_it_came_and_how_to_go_on(project
     assert newest.stderr == "looked back to job 4 in 0 ms; go on: --before 4, or --within 10s\n"
     assert oldest.stderr == "looked up to job 999 in 0 ms; go on: --after 999, or --within 10s\n"
     assert longest.stderr.startswith("looked back to job 4 in 0 ms; --within 10s may find longer ones")
-    assert told == {"jobs": [], "looked_to": 4}
+    assert told == {"jobs": [], "looked_to": 4, "is_partial": False}
 
 
 def test_the_pages_of_each_order_follow_one_another(project: Project) -> None:

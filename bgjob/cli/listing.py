@@ -92,7 +92,13 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             found = search(store, question, now)
             pause = store.pause()
     if arguments.json:
-        page.document({"jobs": [_document(job) for job in found.jobs], "looked_to": found.looked_to})
+        page.document(
+            {
+                "jobs": [_document(job) for job in found.jobs],
+                "looked_to": found.looked_to,
+                "is_partial": found.is_partial,
+            }
+        )
     elif found.jobs:
         _show(found.jobs, now)
     is_filtered = any(value is not None for value in question.filters.values())
