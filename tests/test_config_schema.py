@@ -135,7 +135,7 @@ def test_a_default_in_the_schema_is_that_of_the_validator(key: str) -> None:
 
 
 # That a hook's class must be approved is beyond a schema; on the names themselves the two agree as on those of classes.
-@pytest.mark.parametrize("key", config_keys.ALL_KEYS.keys() - set(config_keys.HOOKS))
+@pytest.mark.parametrize("key", sorted(config_keys.ALL_KEYS.keys() - set(config_keys.HOOKS)))
 def test_validator_and_schema_agree_on_every_value_of_every_key(key: str) -> None:
     rest = "".join(line + "\n" for line in LISTS.splitlines() if not line.startswith(f"{key}:"))
 
