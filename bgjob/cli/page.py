@@ -196,9 +196,9 @@ def time_and_age(text: str | None, now: dt.datetime) -> str:
 
 def lasting(seconds: float) -> str:
     """Return a duration in words, with fractions where it is short."""
-    if seconds < 1:
+    if seconds < 0.9995:  # noqa: PLR2004  # what is not rounded up to 1000 ms
         return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else ago(seconds)  # noqa: PLR2004  # a minute
+    return f"{seconds:.1f} s" if seconds < 59.95 else ago(round(seconds))  # noqa: PLR2004  # nor to 60.0 s
 
 
 def counted(count: int, noun: str) -> str:
