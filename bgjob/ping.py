@@ -66,7 +66,7 @@ class Pings:
             return
         until = clock.monotonic() + self._patience
         try:
-            while not os.waitpid(self._child, os.WNOHANG)[0]:
+            while not self._is_gone():
                 if clock.monotonic() >= until:
                     self._give_up()
                     return
@@ -74,9 +74,16 @@ class Pings:
         except KeyboardInterrupt:
             self._give_up()
 
+    def _is_gone(self, options: int = os.WNOHANG) -> bool:
+        try:
+            return bool(os.waitpid(self._child, options)[0])
+        except ChildProcessError:  # whoever started us ignores SIGCHLD, so the system has reaped it
+            return True
+
     def _give_up(self) -> None:
-        os.kill(self._child, signal.SIGKILL)
-        os.waitpid(self._child, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+        self._is_gone(0)
         _complain(self._config, "no answer in time")
 
     def _say(self, word: bytes) -> None:

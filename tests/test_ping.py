@@ -116,6 +116,19 @@ def test_each_tick_tells_that_it_came_also_with_nothing_to_do(project: Project, 
     assert service.asked[-3:] == ["/uuid"] * 3
 
 
+def test_a_tick_whose_starter_ignores_the_end_of_children_has_no_trouble_of_it(
+    project: Project, service: Service
+) -> None:
+    configure(project, service.url)
+    ignoring = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); sys.argv[:1] = []; "
+    execute = "import os; os.execv(sys.executable, [sys.executable, *sys.argv])"
+
+    done = project.python(f"import sys; sys.argv.append({str(project.runner)!r}); {ignoring}{execute}")
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert service.asked == ["/uuid/start", "/uuid"]
+
+
 def test_a_job_that_failed_for_good_is_told(project: Project, service: Service) -> None:
     configure(project, f"{service.url}/?create=1")
     run_background_job("app.jobs.Job", "boom")
