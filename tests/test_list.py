@@ -122,6 +122,10 @@ def test_an_empty_queue_is_no_error(project: Project) -> None:
         ("--since 01/02/2026", "can be read in more than one way"),
         ("--sort size", "invalid choice: 'size'"),
         ("--config=", "--config is empty"),
+        ("--text \udcff", "is no UTF-8"),
+        ("--class \udcff", "is no UTF-8"),
+        ("--method \udcff", "is no UTF-8"),
+        ("--error \udcff", "is no UTF-8"),
     ],
 )
 def test_a_wrong_value_is_wrong_usage(project: Project, filters: str, told: str) -> None:

@@ -114,6 +114,14 @@ def _workers(text: str) -> int:
     return int(text)
 
 
+def text(typed: str) -> str:
+    """Return the text that was typed; argparse tells the user of one that no database could hold."""
+    if not typed.isascii() and typed.encode("utf-8", "replace").decode() != typed:
+        message = f"{typed!r} is no UTF-8"
+        raise argparse.ArgumentTypeError(message)
+    return typed
+
+
 def duration(text: str) -> float:
     """Return the seconds of the span that was typed; argparse tells the user what is wrong with another text."""
     try:

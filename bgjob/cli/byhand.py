@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bgjob import clock
 from bgjob.cli import journal
+from bgjob.cli.arguments import text
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
 from bgjob.cli.progress import Bar
 from bgjob.config_texts import DURATION_UNITS, parse_duration
@@ -50,9 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
     parser.add_argument("ids", nargs="*", type=_job_id, metavar="ID", help="these jobs")
     usual = _listed(verb.unless_told, "and")
     parser.add_argument("--all", action="store_true", help=f"every {_listed(verb.unless_told, 'or')} job")
-    parser.add_argument("--class", dest="job_class", metavar="CLASS", help="those of this class")
-    parser.add_argument("--method", metavar="METHOD", help="those of this method")
-    parser.add_argument("--error", metavar="TEXT", help="those whose error contains this text, such as ConnectionError")
+    parser.add_argument("--class", dest="job_class", type=text, metavar="CLASS", help="those of this class")
+    parser.add_argument("--method", type=text, metavar="METHOD", help="those of this method")
+    parser.add_argument(
+        "--error", type=text, metavar="TEXT", help="those whose error contains this text, such as ConnectionError"
+    )
     parser.add_argument(
         "--since",
         metavar="TIME",

@@ -6,7 +6,7 @@ import argparse
 
 from bgjob import clock
 from bgjob.cli import page
-from bgjob.cli.arguments import duration
+from bgjob.cli.arguments import duration, text
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.moments import WrongTimeError, read_time
 from bgjob.config_texts import parse_duration
@@ -31,11 +31,13 @@ _WIDE = 110
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the filters, the order, and how many are shown."""
     parser.add_argument("--status", type=_status, help=f"{', '.join(STATUSES)} (or running)")
-    parser.add_argument("--class", dest="job_class", metavar="NAME", help="the class, as it was queued")
-    parser.add_argument("--method", metavar="NAME", help="the method")
+    parser.add_argument("--class", dest="job_class", type=text, metavar="NAME", help="the class, as it was queued")
+    parser.add_argument("--method", type=text, metavar="NAME", help="the method")
     parser.add_argument("--priority", type=_priority, metavar="N", help="exactly this priority")
-    parser.add_argument("--error", metavar="TEXT", help="a part of the last error, such as its class")
-    parser.add_argument("--text", metavar="TEXT", help="a part of the params or of the last error, in any case")
+    parser.add_argument("--error", type=text, metavar="TEXT", help="a part of the last error, such as its class")
+    parser.add_argument(
+        "--text", type=text, metavar="TEXT", help="a part of the params or of the last error, in any case"
+    )
     parser.add_argument(
         "--since", metavar="TIME", help="changed since then: 2h, 30m, 7d ago, or a time such as 2026-12-31 or 08:00"
     )
