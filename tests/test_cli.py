@@ -147,7 +147,9 @@ def test_check_finds_everything_and_runs_nothing(project: Project) -> None:
 
     done = project.tick("--check")
 
-    assert re.fullmatch(r".*/config/jobs\.yaml is fine: 1 approved .*\n", done.stdout)
+    classes, summary = done.stdout.splitlines()
+    assert classes == "  app.jobs.Job: execute, fail, pid, wait"
+    assert re.fullmatch(r".*/config/jobs\.yaml is fine: 1 approved .*", summary)
     assert project.jobs() == [(1, "pending")]
     assert project.trace() == []
 

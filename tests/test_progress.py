@@ -133,8 +133,13 @@ class Terminal:
         self.look()
         return out.decode()
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
         os.close(self._ours)
+        self._ours = -1
+
+    def close(self) -> None:
+        if self._ours >= 0:
+            os.close(self._ours)
         self.process.kill()
         self.process.communicate()
 
@@ -233,6 +238,19 @@ def test_many_that_are_cancelled_show_a_bar_and_ctrl_c_tells_how_many_it_were(
     done = project.sql("SELECT count(*) FROM custom_jobs WHERE status = 'cancelled'")[0][0]
     assert 1_000 <= done < 5_000
     assert terminal.shown.endswith(f"bgjob: stopped: cancelled {done:,} of 5,000 jobs\r\n")
+
+
+@pytest.mark.parametrize("code", [WITH_RICH, WITHOUT_RICH], ids=["with rich", "without rich"])
+def test_a_terminal_that_is_closed_stops_no_work(project: Project, terminals: list[Terminal], code: str) -> None:
+    run_background_jobs(["app.jobs.Job"] * 3_000)
+    terminal = Terminal(project, SLOW + code, "cancel", "--all", "--yes")
+    terminals.append(terminal)
+    wait_until(lambda: "cancelling" in terminal.look())
+
+    terminal.hang_up()
+
+    assert terminal.end().startswith("cancelled 3,000 jobs\n")
+    assert terminal.process.returncode == 0
 
 
 def test_neither_the_runner_nor_queueing_nor_plain_commands_import_rich(project: Project) -> None:

@@ -193,8 +193,10 @@ def test_the_runner_and_the_check_are_commands_too(project: Project) -> None:
     assert "DONE" in ran.stdout
     assert [status for _, status in project.jobs()] == ["completed", "failed", "pending"]
     assert "job 1 is completed" in nothing.stderr
+    assert fine.stdout.startswith("  app.jobs.Job: execute, fail\n")
     assert "is fine: 1 approved class" in fine.stdout
     assert (found["problems"], found["classes"]) == ([], ["app.jobs.Job"])
+    assert found["methods"] == {"app.jobs.Job": ["execute", "fail"]}
     assert missing["problems"][0].startswith("app.jobs.Missing")
 
 

@@ -6,12 +6,13 @@ from bgjob.cli import page
 from bgjob.cli.colours import GREEN, RED, YELLOW, painted
 from bgjob.cli.exits import CONFIG_WRONG, FINE
 from bgjob.cli.imports import BOOT, find_all
-from bgjob.console import write_line
+from bgjob.console import shown, write_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from bgjob.cli.imports import Finding
     from bgjob.config import Config
 
 
@@ -23,9 +24,17 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     """Check the config, as `background_runner.py --check` does; return the exit code."""
     if not arguments.json:
         return check(config)
-    problems = find_problems(config)
-    told = {"config": config.path, "classes": list(config.classes), "warnings": [*config.warnings]}
-    page.document({**told, "problems": problems})
+    findings = find_all(config)
+    problems = _problems(config, findings)
+    page.document(
+        {
+            "config": config.path,
+            "classes": list(config.classes),
+            "methods": {name: findings[name].methods if name in findings else None for name in config.classes},
+            "warnings": [*config.warnings],
+            "problems": problems,
+        }
+    )
     return CONFIG_WRONG if problems else FINE
 
 
@@ -33,14 +42,17 @@ def check(config: Config) -> int:
     """Import every approved class as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
         _say(painted(f"warning: {warning}", YELLOW))
-    problems = find_problems(config)
+    findings = find_all(config)
+    problems = _problems(config, findings)
     for problem in problems:
-        _say(painted(problem, RED))
+        _say(painted(shown(problem), RED))
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
         _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
         return CONFIG_WRONG
+    for name in config.classes:
+        _say(f"  {name}: {', '.join(findings[name].methods) or 'no method'}")
     count = len(config.classes)
     told = f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods"
     _say(painted(told, GREEN))
@@ -50,14 +62,13 @@ def check(config: Config) -> int:
 _BOOT = "boot: "
 
 
-def find_problems(config: Config) -> list[str]:
+def _problems(config: Config, findings: dict[str, Finding]) -> list[str]:
     """Return a line for `boot`, if that can't be imported, else for each approved class and method not found."""
-    findings = find_all(config)
-    boot = findings.pop(BOOT)
-    if boot.problem:
-        return [f"{_BOOT}{config.boot}{boot.problem}"]
-    problems = [f"{name}{finding.problem}" for name, finding in findings.items() if finding.problem]
-    found = {name: set(finding.methods) for name, finding in findings.items() if not finding.problem}
+    if findings[BOOT].problem:
+        return [f"{_BOOT}{config.boot}{findings[BOOT].problem}"]
+    classes = {name: finding for name, finding in findings.items() if name != BOOT}
+    problems = [f"{name}{finding.problem}" for name, finding in classes.items() if finding.problem]
+    found = {name: set(finding.methods) for name, finding in classes.items() if not finding.problem}
     return problems + _not_found(config, found)
 
 

@@ -11,6 +11,7 @@ otherwise, its line is empty again. With rich (the extra `[cli]`) it is rich's b
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -49,7 +50,8 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._painter:
-            self._painter.erase()
+            with contextlib.suppress(OSError):
+                self._painter.erase()
 
     def advance(self, count: int = 1) -> None:
         """So many more are done."""
@@ -57,11 +59,14 @@ class Bar:
         now = clock.monotonic()
         if now < self._next:
             return
-        self._progress.move(self._done, now)
-        if self._painter is None:
-            self._painter = _painter(self._what)
-        self._painter.paint(self._progress, now)
         self._next = now + _REPAINT_EVERY
+        self._progress.move(self._done, now)
+        try:
+            if self._painter is None:
+                self._painter = _painter(self._what)
+            self._painter.paint(self._progress, now)
+        except OSError:  # the terminal was closed, which is no reason to stop the work
+            self._next = math.inf
 
 
 class Counted(list[Item]):
