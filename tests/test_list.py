@@ -257,7 +257,7 @@ def test_the_pages_of_each_order_follow_one_another(project: Project) -> None:
         ("--sort due --status failed", "--sort due is an order of pending jobs"),
         ("--after 5", "--after goes with --sort oldest"),
         ("--sort oldest --before 5", "--before does not go with --sort oldest"),
-        ("--within soon", "'soon' is no duration"),
+        ("--within soon", "'soon' is no span"),
     ],
 )
 def test_options_that_contradict_each_other_are_wrong_usage(project: Project, options: str, told: str) -> None:

@@ -268,7 +268,7 @@ def test_it_fits_the_window_after_a_resize(
     [
         ("--every 5s", "--every goes with --watch"),
         ("--watch --every 0", "--every 0 ms is too often"),
-        ("--watch --every soon", "'soon' is no duration"),
+        ("--watch --every soon", "'soon' is no span"),
     ],
 )
 def test_a_wrong_pace_is_wrong_usage(project: Project, options: str, told: str) -> None:

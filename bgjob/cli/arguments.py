@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bgjob import version
-from bgjob.config_texts import parse_duration
+from bgjob.cli.typed import job_id, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def parse(arguments: list[str], options: Options, *, program: str = "background_
     )
     parser.add_argument(
         "--linger",
-        type=duration,
+        type=span,
         metavar="TIME",
         help="stay so long after the drain and pick new jobs up at once, such as 75s (default: `linger` of the config)",
     )
@@ -99,33 +99,8 @@ def parse(arguments: list[str], options: Options, *, program: str = "background_
         parser.error("--exit-code goes with a plain tick or with --job")
 
 
-def job_id(text: str) -> int:
-    """Return the job's id that was typed; argparse tells the user what is wrong with another text."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
-        message = f"{text!r} is no job id; ids are whole numbers from 1"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
-
-
 def _workers(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):  # noqa: PLR2004  # as in the config
         message = f"{text!r} is no number of workers; 1 to 1000"
         raise argparse.ArgumentTypeError(message)
     return int(text)
-
-
-def text(typed: str) -> str:
-    """Return the text that was typed; argparse tells the user of one that no database could hold."""
-    if not typed.isascii() and typed.encode("utf-8", "replace").decode() != typed:
-        message = f"{typed!r} is no UTF-8"
-        raise argparse.ArgumentTypeError(message)
-    return typed
-
-
-def duration(text: str) -> float:
-    """Return the seconds of the span that was typed; argparse tells the user what is wrong with another text."""
-    try:
-        return parse_duration(text)
-    except ValueError:
-        message = f"{text!r} is no duration; write seconds, or a number with ms, s, m, h or d, such as 75s"
-        raise argparse.ArgumentTypeError(message) from None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import NamedTuple
 
 from bgjob import clock
-from bgjob.cli import journal
-from bgjob.cli.arguments import text
+from bgjob.cli import journal, page
+from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
+from bgjob.cli.moments import read_past
 from bgjob.cli.progress import Bar
-from bgjob.config_texts import DURATION_UNITS, parse_duration
-from bgjob.console import shown
+from bgjob.cli.typed import job_id, text
 from bgjob.job import PROCESSING
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database
@@ -27,10 +25,6 @@ if TYPE_CHECKING:
     from bgjob.config import Config
     from bgjob.job import Seen
     from bgjob.logs import Logs
-
-# More than so many are touched only after a yes.
-MANY = 10
-_LARGEST_ID = 2**63 - 1
 
 
 class Verb(NamedTuple):
@@ -48,7 +42,7 @@ class Verb(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
     """Let ids or filters say which jobs are meant."""
-    parser.add_argument("ids", nargs="*", type=_job_id, metavar="ID", help="these jobs")
+    parser.add_argument("ids", nargs="*", type=job_id, metavar="ID", help="these jobs")
     usual = _listed(verb.unless_told, "and")
     parser.add_argument("--all", action="store_true", help=f"every {_listed(verb.unless_told, 'or')} job")
     parser.add_argument("--class", dest="job_class", type=text, metavar="CLASS", help="those of this class")
@@ -69,15 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
         parser.set_defaults(status=None)
     parser.add_argument("--dry-run", action="store_true", help="say how many jobs it would be; change nothing")
     parser.add_argument("--yes", action="store_true", help=f"don't ask before touching more than {MANY} jobs")
-
-
-def _job_id(text: str) -> int:
-    import argparse
-
-    if not (text.isascii() and text.isdigit() and len(text) < len(str(_LARGEST_ID)) and int(text)):
-        message = f"{text!r} is no job id; ids are whole numbers from 1"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
 
 
 def run(verb: Verb, arguments: argparse.Namespace, config: Config) -> int:
@@ -120,19 +105,8 @@ def _wanted(verb: Verb, arguments: argparse.Namespace) -> Wanted | None:
         job_class=arguments.job_class,
         method=arguments.method,
         error=arguments.error,
-        since=_instant(arguments.since, clock.now()) if arguments.since else None,
+        since=read_past(arguments.since, clock.now()) if arguments.since else None,
     )
-
-
-def _instant(text: str, now: dt.datetime) -> dt.datetime:
-    if text.endswith(tuple(DURATION_UNITS)):
-        try:
-            return clock.later(now, -parse_duration(text))
-        except ValueError:
-            pass
-    from bgjob.cli.moments import read_time
-
-    return read_time(text, now)
 
 
 class _Errand:
@@ -177,7 +151,7 @@ class _Errand:
             self._done = count
             return
         if count > MANY and not self._arguments.yes:
-            ask(f"{self._verb.name} {_jobs(count)}")
+            ask(f"{self._verb.name} {page.counted(count, 'job')}")
         with journal.opened(self._config) as logs:
             try:
                 with Bar(self._verb.doing, count, wanted=not self._arguments.json) as bar:
@@ -190,13 +164,13 @@ class _Errand:
                             self._verb.tell(logs, job, now)
                         bar.advance(len(batch))
             except KeyboardInterrupt:
-                _warn(f"stopped: {self._verb.past} {self._done:,} of {_jobs(count)}")
+                page.remark(f"bgjob: stopped: {self._verb.past} {self._done:,} of {page.counted(count, 'job')}")
                 raise
 
     def report(self) -> None:
         """Say what was done, and on standard error what was not."""
         if self._arguments.json:
-            print_json(
+            page.document(
                 {
                     "command": self._verb.name,
                     "dry_run": self._arguments.dry_run,
@@ -210,39 +184,26 @@ class _Errand:
         elif self._done or not self._is_on_ids:
             verb = f"would {self._verb.name}" if self._arguments.dry_run else self._verb.past
             only = self._only
-            named = f"job {only.id} {shown(f'{only.job_class}.{only.method}')}" if only else _jobs(self._done)
-            sys.stdout.write(f"{verb} {named}\n")
+            named = f"job {only.id} {only.job_class}.{only.method}" if only else page.counted(self._done, "job")
+            page.say(f"{verb} {named}")
         self._tell_left()
 
     def _tell_left(self) -> None:
-        for job_id in self._unknown:
-            _warn(f"there is no job {job_id} in {self._config.database}")
+        for unknown in self._unknown:
+            page.remark(f"bgjob: there is no job {unknown} in {self._config.database}")
         takes = _listed(self._verb.leaves, "and")
         for job in self._left:
             why = "" if job.status == PROCESSING else f", and {self._verb.name} takes {takes} jobs"
-            _warn(f"job {job.id} is {shown(str(job.status))}{why}; it was left alone")
+            page.remark(f"bgjob: job {job.id} is {job.status}{why}; it was left alone")
         if self._processing:
-            _warn(f"processing, and left alone: {_jobs(self._processing)}")
+            page.remark(f"bgjob: processing, and left alone: {page.counted(self._processing, 'job')}")
         if self._changed_meanwhile:
-            _warn(f"changed meanwhile, and left alone: {_jobs(self._changed_meanwhile)}")
+            page.remark(f"bgjob: changed meanwhile, and left alone: {page.counted(self._changed_meanwhile, 'job')}")
 
     def exit_code(self) -> int:
         """Return 1 where a job that was named was not there or left alone, else 0."""
         is_all_done = not (self._unknown or self._left or (self._is_on_ids and self._changed_meanwhile))
         return FINE if is_all_done and self._done else NO_MATCH
-
-
-def ask(what: str) -> None:
-    """Go on only after a yes.
-
-    Raises WrongUsageError where nobody can be asked, NoMatchError after a no.
-    """
-    if not (os.isatty(0) and os.isatty(2)):
-        raise WrongUsageError(f"this would {what}; say --yes to do it, or --dry-run to look first")
-    sys.stderr.write(f"{what}? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NoMatchError("nothing was changed")
 
 
 def _described(wanted: Wanted) -> str:
@@ -255,16 +216,3 @@ def _described(wanted: Wanted) -> str:
 
 def _listed(words: Sequence[str], last: str) -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if words[1:] else words[0]
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} {'job' if count == 1 else 'jobs'}"
-
-
-def print_json(document: object) -> None:
-    """Print the one document of --json."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"bgjob: {shown(text)}\n")

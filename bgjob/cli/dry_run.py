@@ -6,7 +6,7 @@ import os
 import sys
 
 from bgjob import approval, clock
-from bgjob.cli.moments import WrongTimeError, read_time
+from bgjob.cli.moments import read_time
 from bgjob.console import ago, paused, shown, write_line
 from bgjob.errors import NotApprovedError
 from bgjob.runner import FINE
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bgjob.config import Config
     from bgjob.job import Job
 
-
-__all__ = ["WrongTimeError", "dry_run", "read_time"]
 
 _MOST_ON_A_TERMINAL = 40
 _NO_RUNNER = 0  # runners are numbered from 1: every one is another than this

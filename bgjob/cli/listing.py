@@ -6,10 +6,9 @@ import argparse
 
 from bgjob import clock
 from bgjob.cli import page
-from bgjob.cli.arguments import duration, text
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
-from bgjob.cli.moments import WrongTimeError, read_time
-from bgjob.config_texts import parse_duration
+from bgjob.cli.moments import WrongTimeError, read_past
+from bgjob.cli.typed import span, text
 from bgjob.console import ago, shown
 from bgjob.job import PENDING, PROCESSING
 from bgjob.store import reading
@@ -39,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", type=text, metavar="TEXT", help="a part of the params or of the last error, in any case"
     )
     parser.add_argument(
-        "--since", metavar="TIME", help="changed since then: 2h, 30m, 7d ago, or a time such as 2026-12-31 or 08:00"
+        "--since", metavar="TIME", help="last changed then or later: a span before now such as 2h, or a time"
     )
-    parser.add_argument("--until", metavar="TIME", help="not changed after that: a duration ago, or a time")
+    parser.add_argument("--until", metavar="TIME", help="last changed then or before: a span before now, or a time")
     parser.add_argument("--sort", choices=SORTS, default=NEWEST, help="the order (default: newest first)")
     parser.add_argument("--limit", type=_count, default=20, metavar="N", help="show at most so many (default: 20)")
     parser.add_argument("--offset", type=_count, default=0, metavar="N", help="leave out the first so many")
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--within",
-        type=duration,
+        type=span,
         default=_SECONDS_OF_SEARCH,
         metavar="SPAN",
         help="search for so long (default: 100ms)",
@@ -138,13 +137,9 @@ def _moment(text: str | None, now: dt.datetime, option: str) -> str | None:
     if text is None:
         return None
     try:
-        return clock.to_text(clock.later(now, -parse_duration(text)))
-    except ValueError:
-        pass
-    try:
-        return clock.to_text(read_time(text, now))
+        return clock.to_text(read_past(text, now))
     except WrongTimeError as error:
-        raise WrongUsageError(f"{option}: {error}; or a duration ago, such as 2h") from None
+        raise WrongUsageError(f"{option}: {error}; or a span before now, such as 2h") from None
 
 
 def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 
 from bgjob import clock
 from bgjob.cli.exits import WrongUsageError
-from bgjob.config_texts import parse_duration
+from bgjob.config_texts import DURATION_UNITS, parse_duration
 from bgjob.console import shown
 
 
@@ -48,15 +48,17 @@ def read_time(text: str, now: dt.datetime) -> dt.datetime:
     return _aware(readings[0])
 
 
-def read_span(text: str) -> float:
-    """Return the seconds of a span that was typed; argparse tells the user what is wrong with another text."""
-    try:
-        return parse_duration(text)
-    except ValueError:
-        import argparse
+def read_past(text: str, now: dt.datetime) -> dt.datetime:
+    """Return the instant that is meant by a span before now, such as `2h`, or by a time; raises WrongTimeError.
 
-        message = f"{text!r} is no span; write seconds, or a number with ms, s, m, h or d, such as 30d"
-        raise argparse.ArgumentTypeError(message) from None
+    A span has its unit here, for a bare number would hide what `read_time` says of it.
+    """
+    if text.endswith(tuple(DURATION_UNITS)):
+        try:
+            return clock.later(now, -parse_duration(text))
+        except ValueError:
+            pass
+    return read_time(text, now)
 
 
 def _aware(moment: dt.datetime) -> dt.datetime:

@@ -6,11 +6,11 @@ import collections
 
 from bgjob import clock
 from bgjob.cli import journal, page
-from bgjob.cli.byhand import MANY, ask
+from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE
-from bgjob.cli.moments import read_span
 from bgjob.cli.pause import person
 from bgjob.cli.progress import Bar
+from bgjob.cli.typed import span
 from bgjob.store import reading, upkeep
 from bgjob.store.connection import Database
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take another measure than `keep` of the config, and what all do that remove."""
     parser.add_argument(
         "--older-than",
-        type=read_span,
+        type=span,
         metavar="SPAN",
         help="those that ended longer ago than this, such as 12h or 30d (default: `keep` of the config)",
     )

@@ -12,8 +12,8 @@ from bgjob import clock, run_background_job
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
 from bgjob.cli.progress import Bar, Counted
+from bgjob.cli.typed import span
 from bgjob.config import VARIABLE
-from bgjob.config_texts import parse_duration
 from bgjob.console import shown
 from bgjob.enqueue import queue_all
 from bgjob.errors import BgjobError, InvalidJobError
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--priority", type=int, metavar="N", help="a whole number; higher runs first (default: 0)")
     when = parser.add_mutually_exclusive_group()
-    when.add_argument("--delay", type=_duration, metavar="SPAN", help="due after so long: seconds, or 90s, 2h")
+    when.add_argument("--delay", type=span, metavar="SPAN", help="due after so long: seconds, or 90s, 2h")
     when.add_argument("--at", metavar="TIME", help="due at this time (ISO 8601, local time unless it names a zone)")
     parser.add_argument(
         "--file",
@@ -52,16 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="queue many, all or none: a JSON object a line with job_class and any of method, params, priority, delay "
         "(in seconds) and at; - reads standard input",
     )
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError:
-        import argparse
-
-        message = f"{text!r} is no span; write seconds, or a number with ms, s, m, h or d, such as 90s"
-        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:

@@ -6,8 +6,8 @@ import json
 
 from bgjob import clock
 from bgjob.cli import colours, page
-from bgjob.cli.arguments import job_id
 from bgjob.cli.exits import FINE, NoMatchError
+from bgjob.cli.typed import job_id
 from bgjob.job import COMPLETED
 from bgjob.store import reading
 from bgjob.views.overview import instant

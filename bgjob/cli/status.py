@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bgjob import clock
 from bgjob.cli import colours, page
-from bgjob.cli.arguments import duration
 from bgjob.cli.exits import FINE, WrongUsageError
+from bgjob.cli.typed import span
 from bgjob.console import ago, paused
 from bgjob.job import FAILED
 from bgjob.store import reading
@@ -28,7 +28,7 @@ _EVERY, _SHORTEST = 2.0, 0.1  # seconds between two looks
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take how to look again and again."""
     parser.add_argument("--watch", action="store_true", help="look again and again, until Ctrl-C")
-    parser.add_argument("--every", type=duration, metavar="SPAN", help="with --watch: how often (default: 2s)")
+    parser.add_argument("--every", type=span, metavar="SPAN", help="with --watch: how often (default: 2s)")
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bgjob import clock
 from bgjob.cli import page, progress
 from bgjob.cli.exits import FINE, NO_MATCH
-from bgjob.cli.moments import read_span
+from bgjob.cli.typed import span
 from bgjob.console import ago, shown
 from bgjob.store import reading
 from bgjob.store.reading import Standing
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take for how long to wait."""
     parser.add_argument(
         "--timeout",
-        type=read_span,
+        type=span,
         metavar="SPAN",
         help="give up after so long, and exit with 1: seconds, or 90s, 10m; 0 looks once (default: wait for ever)",
     )
