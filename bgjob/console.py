@@ -58,9 +58,8 @@ class Console:
         name = shown(f"{job.job_class}.{job.method}")
         end = f"{_spoken(duration)} "
         room = self._width - len(time) - len(end) - len(word) - 6
-        if len(name) > room:
-            name = "…" + name[1 - room :]
-        dots = "." * max(self._width - len(time) - len(name) - len(end) - len(word) - 5, 1)
+        name = cut_left(name, room)
+        dots = "." * max(self._width - len(time) - cells(name) - len(end) - len(word) - 5, 1)
         self.say(f"  {self._dim(time)} {name} {self._dim(dots)} {end}{self._coloured(word, _COLOURS[word])}")
 
     def summary(self, counts: dict[str, int], *, duration: float) -> None:
@@ -111,6 +110,28 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def cut_left(text: str, room: int) -> str:
+    """Return `text`, its beginning replaced by … where it would take more than `room` columns."""
+    if cells(text) <= room:
+        return text
+    text = text[-room:]
+    while cells(text) > room - 1:
+        text = text[1:]
+    return f"…{text}"
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: Chinese and the like take two, accents none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # noqa: PLC0415  # a file to load, for names that hardly any job has
+
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def ago(seconds: float) -> str:

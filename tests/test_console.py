@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bgjob import run_background_job, run_background_jobs
+from bgjob.console import cells
 
 if TYPE_CHECKING:
     from tests.conftest import Project
@@ -78,6 +79,15 @@ def test_lines_fit_the_terminal(project: Project, columns: str) -> None:
     _, shown = project.tick_on_terminal(NO_COLOR="1", COLUMNS=columns)
 
     assert max(len(line) for line in shown.splitlines()[:3]) <= max(int(columns), 60)
+
+
+@pytest.mark.parametrize("name", ["日本語の長い名前です" * 5, "e\u0301" * 70, "日本語", "e\u0301"])
+def test_lines_of_wide_and_of_combined_letters_end_in_the_same_column(project: Project, name: str) -> None:
+    project.sql("UPDATE custom_jobs SET job_class = :name WHERE id = 2", {"name": f"app.{name}.Job"})
+
+    _, shown = project.tick_on_terminal(NO_COLOR="1", COLUMNS="80")
+
+    assert {cells(line) for line in shown.splitlines()[:3]} == {80}
 
 
 def test_what_came_from_outside_moves_no_cursor(project: Project) -> None:

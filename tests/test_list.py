@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bgjob.cli import page
+from bgjob.console import cells
 from tests.conftest import CODE
 from tests.test_status import bgjob, queue
 
@@ -171,7 +171,7 @@ def test_no_line_is_wider_than_the_terminal(project: Project, columns: int) -> N
         lines = on_terminal(project, columns, command)
 
         assert len(lines) > 4
-        assert max(map(page.cells, lines)) <= columns, lines
+        assert max(map(cells, lines)) <= columns, lines
     assert any("ValueError: 0000" in line for line in on_terminal(project, columns, "list"))
 
 

@@ -9,7 +9,7 @@ from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.moments import WrongTimeError, read_past
 from bgjob.cli.typed import span, text
-from bgjob.console import ago, shown
+from bgjob.console import ago, cut_left, shown
 from bgjob.job import PENDING, PROCESSING
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant
@@ -151,9 +151,7 @@ def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
         head.append("ERROR OR PARAMS")
         # A long name must not take all the room; without a terminal nothing is cut.
         most = 10_000 if room is None else (room - 55) // 2
-        rows = [
-            [*row[:-1], page.cut_left(shown(row[-1]), most), _about(job)] for row, job in zip(rows, jobs, strict=True)
-        ]
+        rows = [[*row[:-1], cut_left(shown(row[-1]), most), _about(job)] for row, job in zip(rows, jobs, strict=True)]
         page.table(head, rows, room=room)
     else:
         below = [job.error.splitlines()[0] if isinstance(job.error, str) and job.error else "" for job in jobs]

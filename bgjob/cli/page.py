@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-import unicodedata
 
 from bgjob import clock
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
-from bgjob.console import ago, paused, shown
+from bgjob.console import ago, cells, cut_left, paused, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,26 +161,6 @@ def cut(text: str, room: int) -> str:
     while text and cells(text) > room - 1:
         text = text[: min(len(text) - 1, room - 1)]
     return f"{text}…"
-
-
-def cut_left(text: str, room: int) -> str:
-    """Return `text`, its beginning replaced by … where it would take more than `room` columns."""
-    if cells(text) <= room:
-        return text
-    text = text[-room:]
-    while cells(text) > room - 1:
-        text = text[1:]
-    return f"…{text}"
-
-
-def cells(text: str) -> int:
-    """Return how many columns of a terminal `text` takes: Chinese and the like take two, accents none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
 
 
 def time_and_age(text: str | None, now: dt.datetime) -> str:
