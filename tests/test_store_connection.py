@@ -19,6 +19,7 @@ from bgjob import enqueue, run_background_job, run_background_jobs
 from bgjob.errors import BgjobError, DatabaseBusyError, ForeignDatabaseError, StoreError
 from bgjob.store import connection, trouble
 from bgjob.store.connection import Database
+from bgjob.store.reading import ReadStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -474,19 +475,54 @@ def test_a_read_only_file_system_is_told_and_once_it_is_writable_queueing_goes_o
 
     with file_system(project.database.parent) as remount:
         remount("ro")
-        with pytest.raises(StoreError, match=r"can't be used.*belongs to user"):
+        with pytest.raises(StoreError, match=r"can't be used.*lies on a read-only file system"):
             run_background_job(JOB)
         remount("rw")
         assert run_background_job(JOB)
         enqueue._intake._close()
         remount("ro")
-        with pytest.raises(StoreError, match=r"can't be used.*belongs to user"):
+        with pytest.raises(StoreError, match=r"can't be used.*lies on a read-only file system"):
             run_background_job(JOB)
         remount("rw")
 
         assert run_background_job(JOB)
         assert project.jobs() == [(1, "pending"), (2, "pending")]
         enqueue._intake._close()
+
+
+def test_what_nobody_has_open_is_read_where_nothing_can_be_written(project: Project) -> None:
+    project.database.parent.mkdir()
+
+    with file_system(project.database.parent) as remount:
+        run_background_job(JOB)
+        enqueue._intake._close()
+        remount("ro")
+
+        for command in ("status", "list", "show 1", "cancel --all --dry-run", "run --dry-run"):
+            told = project.python(f"from bgjob.cli.main import main; main({command.split()!r})")
+            assert told.stdout, command
+            assert told.stderr == ""
+        with ReadStore(str(project.database)) as store:
+            assert store.journal_mode() == "wal"
+        remount("rw")
+
+
+def test_what_stands_in_a_log_alone_is_never_left_out_where_nothing_can_be_written(project: Project) -> None:
+    project.database.parent.mkdir()
+
+    with file_system(project.database.parent) as remount:
+        run_background_job(JOB)
+        enqueue._intake._close()
+        project.python(
+            "import os; from bgjob import sql; from bgjob.store.connection import Database; "
+            f"Database({str(project.database)!r}).connection.execute(sql.NOTE_RESUME, {{'now': ''}}); os._exit(0)"
+        )
+        project.database.with_name("jobs.sqlite3-shm").unlink()
+        remount("ro")
+
+        with pytest.raises(StoreError, match="read-only file system"):
+            ReadStore(str(project.database))
+        remount("rw")
 
 
 @pytest.mark.parametrize("when", ["before the first job", "later"])

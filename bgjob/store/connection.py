@@ -49,11 +49,20 @@ class Database:
         self._durability = durability
         self._turn = turn.Turn(f"{self.path}.turn")
         self._log_index: tuple[int, int] | None = None
+        self.is_at_rest = False  # read as a file that does not change
         with self.errors_explained():
             self.connection = self._open(read_only=read_only)
             try:
                 stat = os.stat(self.path)
-                self._patiently(lambda: self._prepare(durability, read_only=read_only))
+                try:
+                    self._patiently(lambda: self._prepare(durability, read_only=read_only))
+                except sqlite3.OperationalError as error:
+                    if not (read_only and trouble.is_unusable(error) and _is_at_rest(self.path)):
+                        raise
+                    self.connection.close()
+                    self.is_at_rest = True
+                    self.connection = self._connected("mode=ro&immutable=1")
+                    self._patiently(lambda: self._prepare(durability, read_only=read_only))
             except BaseException:
                 self.close()
                 raise
@@ -63,9 +72,11 @@ class Database:
         if not read_only:
             _make_folder(os.path.dirname(self.path))
             _make_file(self.path)
-        mode = "ro" if read_only else "rwc"
+        return self._connected("mode=ro" if read_only else "mode=rwc")
+
+    def _connected(self, how: str) -> sqlite3.Connection:
         return sqlite3.connect(
-            f"file:{files.quoted(self.path)}?mode={mode}",
+            f"file:{files.quoted(self.path)}?{how}",
             uri=True,
             timeout=0,  # the waiting is done by _patiently
             isolation_level=None,
@@ -271,6 +282,18 @@ class Database:
             if trouble.is_of_the_disk(error):
                 raise
             return False
+
+
+def _is_at_rest(path: str) -> bool:
+    """Return whether all that was committed, and nothing else, stands in the file itself.
+
+    So it is while nobody has it open; who may not write to its folder can't make the -shm then, by which readers and
+    writers agree. It is read as one that does not change: whoever begins to write meanwhile spoils this look only.
+    """
+    try:
+        return not any(os.path.exists(log) and os.stat(log).st_size for log in (f"{path}-wal", f"{path}-journal"))
+    except OSError:
+        return False
 
 
 def _make_folder(folder: str) -> None:

@@ -253,6 +253,8 @@ class ReadStore:
 
     def journal_mode(self) -> str:
         """Return SQLite's journal mode of the file: `wal`, or an older one where memory can't be shared."""
+        if self._database.is_at_rest:
+            return "wal"  # only that one needs more files than it may make
         return str(self._database.fetch(sql.JOURNAL_MODE)[0][0])
 
     def fingerprints(self) -> list[tuple[str, str, str]]:

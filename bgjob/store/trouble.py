@@ -69,12 +69,20 @@ def _remedy(path: str) -> str:
         return f"; {place} is {kind}: move it away, or set another `database:` in the config"
     try:
         owner = os.stat(place).st_uid
+        is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
     except OSError:
         return ""
+    if is_read_only:
+        return f"; {place} lies on a read-only file system: remount it (and look why it became so: dmesg)"
     return (
         f"; {place} belongs to user {owner}, this process runs as user {os.geteuid()}. Queue and run as the same user, "
         "or give both write permission to the file and its folder"
     )
+
+
+def is_unusable(error: sqlite3.OperationalError) -> bool:
+    """Return whether the file, its folder or what stands beside it can't be opened or written."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNUSABLE_CODES
 
 
 def is_of_the_disk(error: sqlite3.Error) -> bool:
