@@ -89,6 +89,7 @@ CLASS_KEYS: Table = {
     "max_retries": (integer(0, 1000), 3),
     "retry_delay": (retry_delay, DEFAULT_RETRY_DELAY),
     "max_crashes": (integer(1, 1000), 2),
+    "max_postponements": (integer(0, 1_000_000), 100),
     "timeout": (duration(0.001), 3600.0),
     "max_memory": (size(MB, 1000 * GB), None),
     "fresh": (yes_or_no, False),

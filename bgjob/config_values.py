@@ -71,11 +71,21 @@ class RetryDelay(Value):
 class ClassRules(Value):
     """What holds for the jobs of one approved class."""
 
-    __slots__ = ("fresh", "max_crashes", "max_memory", "max_retries", "methods", "retry_delay", "timeout")
+    __slots__ = (
+        "fresh",
+        "max_crashes",
+        "max_memory",
+        "max_postponements",
+        "max_retries",
+        "methods",
+        "retry_delay",
+        "timeout",
+    )
     methods: frozenset[str]  # the approved ones, as written
     max_retries: int  # retries after the first attempt, whatever the reason
     retry_delay: RetryDelay
     max_crashes: int  # crashes before a job ends failed
+    max_postponements: int  # by RetryLater, in a row, before one counts as a failed attempt
     timeout: float  # seconds until JobTimeout
     max_memory: int | None  # bytes of address space of the worker while such a job runs
     fresh: bool  # a fresh process for each job

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bgjob.job import Job
 
-_COLOURS = {"DONE": "32", "RETRY": "33", "FAIL": "31", "BACK": "33"}
+_COLOURS = {"DONE": "32", "RETRY": "33", "LATER": "33", "FAIL": "31", "BACK": "33"}
 _NARROWEST = 60
 _ERASE = "\r\x1b[K"  # the line in which the cursor stands
 
@@ -48,7 +48,7 @@ class Console:
         self._out = self._err = -1
 
     def job(self, job: Job, now: dt.datetime, *, word: str, duration: float) -> None:
-        """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY or FAIL.
+        """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY, LATER or FAIL.
 
         Below a bar only what failed is told.
         """

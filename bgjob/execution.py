@@ -10,8 +10,8 @@ import types
 from bgjob import deadline
 from bgjob import params as params_json
 from bgjob.approval import approve
-from bgjob.errors import JobTimeout, NotApprovedError
-from bgjob.job import Raised, Succeeded, TimedOut
+from bgjob.errors import GiveUp, JobTimeout, NotApprovedError, RetryLater, seconds_of
+from bgjob.job import GAVE_UP, Postponed, Raised, Succeeded, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class NotRunnableError(Exception):
     """The approved name leads to something that can't be run as a job."""
 
 
-def execute(config: Config, job: Job) -> Succeeded | Raised | TimedOut:
+def execute(config: Config, job: Job) -> Succeeded | Postponed | Raised | TimedOut:
     """Run `job` if class and method are approved, and return what came of it; nothing the job raises gets out."""
     try:
         rules = approve(config, job.job_class, job.method)
@@ -44,10 +44,7 @@ def execute(config: Config, job: Job) -> Succeeded | Raised | TimedOut:
         finally:
             deadline.stop()
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
-        failure = described(error)
-        if issubclass(type(error), JobTimeout) and deadline.has_fired():
-            return TimedOut(failure.error, failure.traceback)
-        return failure
+        return _outcome_of(error)
     return Succeeded()
 
 
@@ -117,6 +114,30 @@ def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) ->
 
 async def _waited_for(result: Awaitable[object]) -> object:
     return await result
+
+
+def _outcome_of(error: BaseException) -> Postponed | Raised | TimedOut:
+    """Return what an exception of the job's means; its type is asked, for the object may answer anything."""
+    failure, kind = described(error), type(error)
+    if issubclass(kind, JobTimeout) and deadline.has_fired():
+        return TimedOut(failure.error, failure.traceback)
+    if issubclass(kind, (GiveUp, RetryLater)):
+        try:
+            return _wish(error, failure)
+        except BaseException:  # noqa: BLE001  # a subclass of the user's may have made anything of these
+            return failure
+    return failure
+
+
+def _wish(error: BaseException, failure: Raised) -> Postponed | Raised:
+    """Return what a job asked for, by GiveUp or RetryLater."""
+    if isinstance(error, RetryLater):
+        reason = _cut(_clean(str(error.reason)), LONGEST_ERROR)
+        seconds = seconds_of(error.delay)
+        return Postponed(seconds, f"postponed for {seconds:g} s" + (f": {reason}" if reason else ""))
+    reason = _cut(_clean(str(error).strip()), LONGEST_ERROR)
+    told = failure.traceback if error.__cause__ is not None else ""
+    return Raised(reason or "the job gave up", told, final=True, verdict=GAVE_UP)
 
 
 def described(error: BaseException) -> Raised:

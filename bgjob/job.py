@@ -10,6 +10,10 @@ COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
 
+# Verdicts of a job about itself, which stand with the attempt.
+POSTPONED = "postponed"
+GAVE_UP = "gave up"
+
 # Every move there is, by its verb: from one of these statuses, to that one. docs/architecture.md draws it.
 TRANSITIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "enqueue": ((), PENDING),
@@ -17,6 +21,7 @@ TRANSITIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "complete": ((PROCESSING,), COMPLETED),
     "retry": ((PROCESSING,), PENDING),
     "fail": ((PROCESSING,), FAILED),
+    "postpone": ((PROCESSING,), PENDING),
     "release": ((PROCESSING,), PENDING),
     "requeue": ((FAILED, CANCELLED), PENDING),
     "cancel": ((PENDING,), CANCELLED),
@@ -61,12 +66,26 @@ class Succeeded(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """The job ended with an exception; `final` where another attempt could not help."""
+    """The job ended with an exception; `final` where another attempt could not help.
+
+    `verdict` tells why there is none, where that was neither its error nor its retries: the job `gave up`.
+    """
 
     error: str
     traceback: str
     final: bool = False
     kind: str = "raised"
+    verdict: str | None = None
+
+
+class Postponed(NamedTuple):
+    """The job raised RetryLater: it asks for another attempt after `seconds`, and none is counted."""
+
+    seconds: float
+    error: str
+    traceback: str = ""
+    kind: str = "raised"
+    verdict: str = POSTPONED
 
 
 class Crashed(NamedTuple):
@@ -85,5 +104,5 @@ class TimedOut(NamedTuple):
     kind: str = "timed out"
 
 
-Outcome = Succeeded | Raised | TimedOut | Crashed
+Outcome = Succeeded | Postponed | Raised | TimedOut | Crashed
 Failure = Raised | TimedOut | Crashed

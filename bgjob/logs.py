@@ -13,12 +13,13 @@ import re
 import time
 
 from bgjob import clock, files
+from bgjob.job import Raised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
 
-    from bgjob.job import Failure, Job, Seen
+    from bgjob.job import Failure, Job, Postponed, Seen
 
 MAIN = "background_jobs.log"
 ERRORS = "background_jobs_errors.log"
@@ -158,7 +159,8 @@ class Logs:
         self._failure(job, failure, now, level="ERROR", duration=duration)
         self.errors.write(
             f"{clock.to_text(now)} ERROR fail {_named(job)} attempt={job.attempt} status=failed "
-            f"outcome={_value(failure.kind)} duration={duration:.6f}s error={_value(failure.error)}\n"
+            f"outcome={_value(failure.kind)}{_verdict(failure)} duration={duration:.6f}s "
+            f"error={_value(failure.error)}\n"
         )
 
     def _failure(self, job: Job, failure: Failure, now: dt.datetime, *, level: str, duration: float) -> None:
@@ -167,6 +169,16 @@ class Logs:
         self.errors.write(
             f"{clock.to_text(now)} {level} {failure.kind.replace(' ', '-')} {_named(job)} attempt={job.attempt} "
             f"duration={duration:.6f}s error={_value(failure.error)}\n{_indented(failure.traceback)}"
+        )
+
+    def postpone(
+        self, job: Job, outcome: Postponed, now: dt.datetime, *, available_at: dt.datetime, duration: float
+    ) -> None:
+        """A job asked to be run later, and will be."""
+        self.main.write(
+            f"{clock.to_text(now)} INFO postpone {_named(job)} attempt={job.attempt} status=pending "
+            f"available_at={_value(clock.to_text(available_at))} duration={duration:.6f}s "
+            f"reason={_value(outcome.error)}\n"
         )
 
     def release(self, job: Job, now: dt.datetime, *, reason: str) -> None:
@@ -248,6 +260,10 @@ class Logs:
 
 def _named(job: Job | Seen) -> str:
     return f"job={job.id} class={_value(job.job_class)} method={_value(job.method)}"
+
+
+def _verdict(failure: Failure) -> str:
+    return f" verdict={_value(failure.verdict)}" if isinstance(failure, Raised) and failure.verdict else ""
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+", re.ASCII)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bgjob import clock, hooks, retry
-from bgjob.job import Succeeded
+from bgjob.job import Postponed, Raised, Succeeded
 from bgjob.store.intake import enqueue_along
 
 TYPE_CHECKING = False
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Settlement(NamedTuple):
-    """How a job was settled: `verb` is complete, retry or fail; `held` is False if it was no longer ours to settle."""
+    """How a job was settled: `verb` is complete, retry, fail or postpone.
+
+    `held` is False if it was no longer ours to settle.
+    """
 
     job: Job
     outcome: Outcome
@@ -36,6 +39,13 @@ def settle(
     if isinstance(outcome, Succeeded):
         return Settlement(job, outcome, "complete", store.complete(job, now, outcome=outcome, output=output))
     rules = config.classes.get(job.job_class)
+    if isinstance(outcome, Postponed):
+        most = rules.max_postponements if rules else 0
+        if store.postponements(job) < most:
+            available_at = clock.later(now, outcome.seconds)
+            held = store.postpone(job, now, outcome=outcome, output=output, available_at=available_at)
+            return Settlement(job, outcome, "postpone", held, available_at)
+        outcome = Raised(f"{outcome.error}; that was once more than max_postponements ({most}) in a row", "")
     seconds = retry.seconds_until_retry(job, outcome, rules, dice=dice)
     if seconds is None:
         held = store.fail(job, now, failure=outcome, output=output)
@@ -57,6 +67,10 @@ def tell(settlement: Settlement, now: dt.datetime, *, logs: Logs, console: Conso
     if isinstance(outcome, Succeeded):
         logs.complete(job, now, duration=duration)
         console.job(job, now, word="DONE", duration=duration)
+    elif isinstance(outcome, Postponed):
+        assert available_at is not None  # noqa: S101  # for the type checker alone
+        logs.postpone(job, outcome, now, available_at=available_at, duration=duration)
+        console.job(job, now, word="LATER", duration=duration)
     elif verb == "retry" and available_at is not None:
         logs.retry(job, outcome, now, available_at=available_at, duration=duration)
         console.job(job, now, word="RETRY", duration=duration)

@@ -151,6 +151,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # When the last pause ended: what waited until then was not kept waiting by a runner that hangs.
         "ALTER TABLE housekeeping ADD COLUMN resumed_at TEXT",
     ),
+    (
+        # What decided about another attempt, where the job itself did: 'postponed', 'gave up'. An outcome of its own
+        # would take a new table, for a CHECK can't be widened.
+        "ALTER TABLE attempts ADD COLUMN verdict TEXT",
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -308,6 +313,19 @@ FAIL = """
     WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
+# The job asked for it: nothing is counted in its row, so that no other job pays for a column.
+POSTPONE = """
+    UPDATE custom_jobs
+    SET status = 'pending', runner = NULL, worker = NULL, error = :error, finished_at = :now, updated_at = :now,
+        available_at = :available_at, promoted = 0
+    WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
+"""
+# In a row: since the last attempt that ended otherwise.
+COUNT_POSTPONEMENTS = """
+    SELECT count(*) FROM attempts WHERE job_id = :id AND id > coalesce(
+        (SELECT max(id) FROM attempts WHERE job_id = :id AND verdict IS NOT 'postponed'), 0)
+"""
+
 # Handed back uncounted: the job did not fail, its runner was told to stop.
 RELEASE = """
     UPDATE custom_jobs
@@ -316,9 +334,9 @@ RELEASE = """
 """
 
 RECORD_ATTEMPT = """
-    INSERT INTO attempts (job_id, attempt, outcome, started_at, finished_at, error, traceback, output)
+    INSERT INTO attempts (job_id, attempt, outcome, started_at, finished_at, error, traceback, output, verdict)
     SELECT id, min(max(CAST(retry_count AS INTEGER), 0), 999999) + 1, :outcome,
-        started_at, :now, :error, :traceback, :output
+        started_at, :now, :error, :traceback, :output, :verdict
     FROM custom_jobs WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
 """
 
@@ -538,7 +556,8 @@ ENDED_IN_MINUTES = """
 # looked at than :most; the last row tells whether there are.
 FAILURES_SINCE = """
     SELECT outcome, count(*) FROM attempts
-    WHERE outcome <> 'succeeded' AND id > (SELECT max(id) FROM attempts) - :most AND id > coalesce(
+    WHERE outcome <> 'succeeded' AND verdict IS NOT 'postponed'
+        AND id > (SELECT max(id) FROM attempts) - :most AND id > coalesce(
         (SELECT id FROM attempts
          WHERE finished_at < :since AND id > (SELECT max(id) FROM attempts) - :most ORDER BY id DESC LIMIT 1), 0)
     GROUP BY outcome
@@ -688,9 +707,10 @@ JOB_BY_ID = """
     FROM custom_jobs WHERE id = :id
 """
 ATTEMPTS_OF = """
-    SELECT attempt, outcome, started_at, finished_at, error, traceback, output FROM attempts
+    SELECT attempt, outcome, verdict, started_at, finished_at, error, traceback, output FROM attempts
     WHERE job_id = :id ORDER BY id
 """
+LAST_VERDICT = "SELECT verdict FROM attempts WHERE job_id = :id ORDER BY id DESC LIMIT 1"
 
 # Whether anybody works, in one look: a claim, and a retry that is due at once, move a job from one to the other.
 STANDING = """

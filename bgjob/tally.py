@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VERBS = ("complete", "retry", "fail", "release")
+VERBS = ("complete", "retry", "fail", "postpone", "release")
 NOT_APPROVED = ""  # stands for every class that is not approved: anybody may have written anything there
 
 _PLACES = {verb: place for place, verb in enumerate(VERBS)}

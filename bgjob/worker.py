@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import ClassRules, Config
     from bgjob.console import Console
-    from bgjob.job import Job, Outcome, Raised
+    from bgjob.job import Job, Outcome
     from bgjob.logs import Logs
     from bgjob.output import Capture
     from bgjob.tally import Tally
@@ -204,7 +204,7 @@ class Worker:
             self._slot.finish()
         return following
 
-    def _outcome(self, job: Job, rules: ClassRules | None) -> Succeeded | Raised | TimedOut:
+    def _outcome(self, job: Job, rules: ClassRules | None) -> Outcome:
         if rules is None or rules.max_memory is None:
             outcome = execution.execute(self._config, job)
         else:

@@ -333,7 +333,7 @@ def test_the_database_refuses_a_processing_row_without_an_owner(project: Project
 
 
 def test_every_settlement_names_what_it_holds() -> None:
-    for verb in ("complete", "retry", "fail", "release", "record_attempt"):
+    for verb in ("complete", "retry", "fail", "postpone", "release", "record_attempt"):
         guard = getattr(sql, verb.upper()).rpartition("WHERE")[2].strip()
 
         assert guard == "id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker", verb

@@ -87,7 +87,7 @@ def test_json_has_the_row_and_the_attempts_under_stable_keys(project: Project) -
     assert told["job"]["created_at"].endswith("Z")
     [attempt] = told["attempts"]
     assert list(attempt) == [
-        "attempt", "outcome", "started_at", "finished_at", "error", "traceback", "output", "seconds"
+        "attempt", "outcome", "verdict", "started_at", "finished_at", "error", "traceback", "output", "seconds"
     ]  # fmt: skip
     assert (attempt["outcome"], attempt["output"]) == ("raised", "about to fail\n")
     assert 0 <= attempt["seconds"] < 10

@@ -63,7 +63,7 @@ def test_what_was_added_is_told_class_by_class_and_others_together() -> None:
     tally.count("retry", "b.B", 2.0)
 
     assert tally.since(before) == [Added(NOT_APPROVED, 0, 2, 0.5), Added("b.B", 1, 0, 3.0)]
-    assert tally.counts() == {"complete": 2, "retry": 1, "fail": 2, "release": 0}
+    assert tally.counts() == {"complete": 2, "retry": 1, "fail": 2, "postpone": 0, "release": 0}
     assert before.counts()["complete"] == 1
 
 

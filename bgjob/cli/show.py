@@ -8,7 +8,7 @@ from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.cli.typed import job_id
-from bgjob.job import COMPLETED
+from bgjob.job import COMPLETED, POSTPONED
 from bgjob.store import reading
 from bgjob.views.overview import instant
 from bgjob.views.waiting import reasons
@@ -68,7 +68,7 @@ def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datet
     _field("params", "" if job.params is not None else "none")
     if job.params is not None:
         _block(_laid_out(job.params))
-    recorded = {attempt.attempt for attempt in attempts}
+    recorded = {attempt.attempt for attempt in attempts if attempt.verdict != POSTPONED}
     for attempt in attempts:
         _show_attempt(attempt, now)
     number = _attempt_of(job)
@@ -94,8 +94,8 @@ def _laid_out(params: str) -> str:
 def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
     when = page.time_and_age(attempt.finished_at, now)
     lasted = _lasted(attempt.started_at, attempt.finished_at)
-    colour = colours.OF_OUTCOME.get(attempt.outcome)
-    page.say(f"attempt {attempt.attempt}: {attempt.outcome}{lasted}; {when}", colour=colour)
+    colour = colours.YELLOW if attempt.verdict == POSTPONED else colours.OF_OUTCOME.get(attempt.outcome)
+    page.say(f"attempt {attempt.attempt}: {attempt.verdict or attempt.outcome}{lasted}; {when}", colour=colour)
     if attempt.traceback or attempt.error:
         _block(str(attempt.traceback or attempt.error))
     if attempt.output:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from bgjob.job import Failure, Outcome
+    from bgjob.job import Failure, Outcome, Postponed
     from bgjob.store.connection import Database, Transaction
 
 # So many delayed rows become ready in one transaction: it holds the write lock for a few milliseconds only.
@@ -137,6 +137,18 @@ class JobStore:
         self._record(job, now, failure, output)
         return self._settled(sql.FAIL, job, now, failure)
 
+    def postpone(
+        self, job: Job, now: dt.datetime, *, outcome: Postponed, output: str, available_at: dt.datetime
+    ) -> bool:
+        """Put a job off that asked for it, uncounted, until `available_at`; return False if it is no longer held."""
+        self._record(job, now, outcome, output)
+        return self._settled(sql.POSTPONE, job, now, error=outcome.error, available_at=clock.to_text(available_at))
+
+    def postponements(self, job: Job) -> int:
+        """Return how often in a row the job was postponed until now."""
+        count: int = self._execute(sql.COUNT_POSTPONEMENTS, {"id": job.id}).fetchone()[0]
+        return count
+
     def release(self, job: Job, now: dt.datetime) -> bool:
         """Hand a running job back uncounted; return False if it is no longer held."""
         return self._settled(sql.RELEASE, job, now)
@@ -161,6 +173,7 @@ class JobStore:
                 "error": getattr(outcome, "error", None),
                 "traceback": getattr(outcome, "traceback", None) or None,
                 "output": output or None,
+                "verdict": getattr(outcome, "verdict", None),
             },
         )
 

@@ -49,10 +49,11 @@ class JobRow(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """One attempt that failed or printed something."""
+    """One attempt that failed, was postponed or printed something."""
 
     attempt: int
     outcome: str
+    verdict: str | None  # 'postponed' or 'gave up', where the job asked for it
     started_at: str | None
     finished_at: str
     error: str | None
@@ -240,6 +241,11 @@ class ReadStore:
     def attempts(self, job_id: int) -> list[AttemptRow]:
         """Return the recorded attempts of a job, the first one first."""
         return [AttemptRow(*row) for row in self._database.fetch(sql.ATTEMPTS_OF, {"id": job_id})]
+
+    def last_verdict(self, job_id: int) -> str | None:
+        """Return the verdict of the last recorded attempt of a job."""
+        rows = self._database.fetch(sql.LAST_VERDICT, {"id": job_id})
+        return rows[0][0] if rows else None
 
     def ahead_of(self, job: JobRow, now: dt.datetime) -> int:
         """Return how many due jobs a drain would take before this one."""

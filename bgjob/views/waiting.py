@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgjob import approval
 from bgjob.console import ago, paused
 from bgjob.errors import NotApprovedError
-from bgjob.job import PENDING, PROCESSING
+from bgjob.job import PENDING, POSTPONED, PROCESSING
 from bgjob.views import signs
 from bgjob.views.overview import instant, is_silent
 
@@ -44,7 +44,7 @@ def _why_it_waits(store: ReadStore, job: JobRow, config: Config, now: dt.datetim
         return [f"its available_at is no time ({job.available_at!r})"]
     is_due = due_at is None or due_at <= now
     if due_at is not None and not is_due:
-        told.append(f"due in {ago((due_at - now).total_seconds())}: {_because(job)}")
+        told.append(f"due in {ago((due_at - now).total_seconds())}: {_because(store, job)}")
     tick = signs.last_tick(store.path)
     working = _is_somebody_at_work(store)
     if is_silent(tick, now) and not working:
@@ -60,7 +60,9 @@ def _why_it_waits(store: ReadStore, job: JobRow, config: Config, now: dt.datetim
     return told or ["it is the next one" if working else "it is the next one, and waits for the next tick"]
 
 
-def _because(job: JobRow) -> str:
+def _because(store: ReadStore, job: JobRow) -> str:
+    if job.error and store.last_verdict(job.id) == POSTPONED:
+        return str(job.error).splitlines()[0]
     retry = job.retry_count
     if not isinstance(retry, int) or retry <= 0:
         return "queued with a delay"
