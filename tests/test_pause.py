@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import clock, run_background_job, run_background_jobs, wake
-from bgjob.cli import pause as command
+from bgjob import clock, run_background_job, run_background_jobs, users, wake
 from bgjob.console import paused
 from bgjob.store.connection import Database
 from bgjob.store.pause import Pause, PauseStore
@@ -400,7 +399,7 @@ def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654)
 
-    assert command.person() == f"987654@{os.uname().nodename}"
+    assert users.person() == f"987654@{os.uname().nodename}"
 
 
 def test_a_pause_that_was_written_by_hand_counts_and_is_told(project: Project) -> None:

@@ -7,7 +7,8 @@ import shlex
 import shutil
 import subprocess
 
-from bgjob.cli.tick_command import RUNNER, user_name
+from bgjob import users
+from bgjob.cli.tick_command import RUNNER
 from bgjob.errors import BgjobError
 
 TYPE_CHECKING = False
@@ -110,14 +111,14 @@ def read() -> bytes:
     told = _words(done)
     if not done.stdout and ("no crontab" in told or "can't open" in told):  # the latter is what Alpine's says
         return b""
-    raise CrontabError(f"the crontab of {user_name(os.getuid())} can't be read: {told}")
+    raise CrontabError(f"the crontab of {users.name_of(os.getuid())} can't be read: {told}")
 
 
 def write(content: bytes) -> None:
     """Make this the user's crontab, or remove it where nothing is left; raises CrontabError with cron's own words."""
     done = _crontab("-", content) if content else _crontab("-r")
     if done.returncode != 0:
-        raise CrontabError(f"the crontab of {user_name(os.getuid())} can't be written: {_words(done)}")
+        raise CrontabError(f"the crontab of {users.name_of(os.getuid())} can't be written: {_words(done)}")
     if read() != content:
         raise CrontabError("another program changed the crontab in the same moment; look at crontab -l and try again")
 

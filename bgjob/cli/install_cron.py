@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from bgjob import clock
+from bgjob import clock, users
 from bgjob.cli import crontab, first_tick, page
 from bgjob.cli.exits import FINE, NoMatchError
-from bgjob.cli.tick_command import owner, tick_command, user_name
+from bgjob.cli.tick_command import owner, tick_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def _install_and_prove(command: TickCommand, config: Config, *, as_json: bool, wait: bool) -> None:
     installed_at = clock.now()
     changed = _install(command)
-    user = user_name(os.getuid())
+    user = users.name_of(os.getuid())
     if not as_json:
         page.say(f"{'installed in' if changed else 'it stands already in'} the crontab of {user}:")
         page.lines(os.fsdecode(crontab.block(command)))
@@ -98,7 +98,7 @@ def _document(command: TickCommand, *, changed: bool | None, seconds: float | No
     return {
         "command": "install-cron",
         "lines": os.fsdecode(crontab.block(command)).splitlines(),
-        "user": user_name(os.getuid()),
+        "user": users.name_of(os.getuid()),
         "python": command.python,
         "changed": changed,
         "first_tick_after": seconds,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from bgjob import clock, wake
+from bgjob import clock, users, wake
 from bgjob.cli import journal, page
 from bgjob.cli.exits import FINE
 from bgjob.console import paused
@@ -28,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
     """Pause the queue, making the database if need be; return FINE, also if it was paused already."""
-    who, reason = person(), _bounded(" ".join(arguments.reason))
+    who, reason = users.person(), _bounded(" ".join(arguments.reason))
     # Synced: after a power cut in the middle of a deploy the queue is still paused.
     database = Database(config.database, durability="full")
     try:
@@ -72,17 +70,3 @@ def _left_running(count: int) -> str:
     if not count:
         return "no job is being run"
     return f"{page.counted(count, 'job')} {'runs' if count == 1 else 'run'} on: bgjob wait-idle waits for the end"
-
-
-def person() -> str:
-    """Return who types, and where, as far as that is known: behind sudo, who called it."""
-    import pwd
-
-    name = os.environ.get("SUDO_USER") or os.environ.get("DOAS_USER")
-    if not name:
-        try:
-            name = pwd.getpwuid(os.getuid()).pw_name
-        except KeyError:  # a container's user that has no name
-            name = str(os.getuid())
-    told = f"{name}@{os.uname().nodename}"
-    return told.encode("utf-8", "backslashreplace").decode()[:_LONGEST_REASON]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import collections
 
-from bgjob import clock
+from bgjob import clock, users
 from bgjob.cli import journal, page
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE
-from bgjob.cli.pause import person
 from bgjob.cli.progress import Bar
 from bgjob.cli.typed import span
 from bgjob.store import reading, upkeep
@@ -70,7 +69,7 @@ def _pruned(arguments: argparse.Namespace, config: Config, before: Mapping[str, 
         finally:
             if counts:
                 with journal.opened(config) as logs:
-                    logs.prune(clock.now(), who=person(), counts=counts)
+                    logs.prune(clock.now(), who=users.person(), counts=counts)
     finally:
         database.close()
     return counts

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bgjob import clock, wake
+from bgjob import clock, users, wake
 from bgjob.cli import journal, page
 from bgjob.cli.exits import FINE
-from bgjob.cli.pause import person
 from bgjob.console import paused
 from bgjob.store import reading
 from bgjob.store.connection import Database
@@ -29,7 +28,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     now, before = _resumed(config) if reading.exists(config.database) else (clock.now(), None)
     if before is not None:
         with journal.opened(config) as logs:
-            logs.resume(now, who=person(), before=paused(*before, now=now))
+            logs.resume(now, who=users.person(), before=paused(*before, now=now))
     if arguments.json:
         page.document(
             {"command": "resume", "was_paused": before is not None, "paused_before": page.pause_document(before)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from typing import NamedTuple
 
+from bgjob import users
 from bgjob.cli.exits import NoMatchError
 from bgjob.config import PLACE, VARIABLE
 from bgjob.console import shown
@@ -36,19 +36,11 @@ class TickCommand(NamedTuple):
         return {VARIABLE: self.config} if self.config else {}
 
 
-def user_name(number: int) -> str:
-    """Return the name of a user, or his number if he has none."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
 def owner(command: TickCommand, config: Config) -> str:
     """Return whose the project's database is, or the folder while there is none; empty if that is this user."""
     place = config.database if os.path.exists(config.database) else command.root
     found = os.stat(place).st_uid
-    return "" if found == os.getuid() else user_name(found)
+    return "" if found == os.getuid() else users.name_of(found)
 
 
 def project_name(root: str, config: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from bgjob import users
 from bgjob.cli import crontab, page
 from bgjob.cli.exits import FINE
-from bgjob.cli.tick_command import place_of, project_name, user_name
+from bgjob.cli.tick_command import place_of, project_name
 from bgjob.config import find_config
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         told = {"lines": os.fsdecode(lines).splitlines(), "changed": changed}
         page.document({"command": "uninstall-cron", **told})
         return FINE
-    where = f"the crontab of {user_name(os.getuid())}"
+    where = f"the crontab of {users.name_of(os.getuid())}"
     if not lines:
         page.say(f"nothing of {name} stands in {where}")
         return FINE

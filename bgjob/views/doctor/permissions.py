@@ -8,9 +8,8 @@ import secrets
 import shlex
 import stat
 
-from bgjob import logs, memo
+from bgjob import logs, memo, users
 from bgjob.views.doctor.finding import PROBLEM, WARNING, Finding
-from bgjob.views.doctor.sides import user_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _try_folder(folder: str) -> Iterator[Finding]:
     try:
         os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        what = f"{user_name(os.geteuid())} can't make a file in {folder} ({error.strerror})"
+        what = f"{users.name_of(os.geteuid())} can't make a file in {folder} ({error.strerror})"
         yield Finding(PROBLEM, what, _chown(folder, os.geteuid()))
         return
     with contextlib.suppress(OSError):
@@ -68,7 +67,9 @@ def _refused(path: str, case: Case) -> Iterator[Finding]:
             continue
         told.add(uid)
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        what = f"{user_name(uid)} may not write {path}, which belongs to {user_name(found.st_uid)} (mode {mode})"
+        what = (
+            f"{users.name_of(uid)} may not write {path}, which belongs to {users.name_of(found.st_uid)} (mode {mode})"
+        )
         yield Finding(PROBLEM, what, _chown(path, uid))
 
 
@@ -97,4 +98,4 @@ def _has_access_list(path: str) -> bool:
 
 
 def _chown(path: str, uid: int) -> str:
-    return f"chown {user_name(uid).removeprefix('user ')} {shlex.quote(path)}, and queue and run as that user alone"
+    return f"chown {users.name_of(uid)} {shlex.quote(path)}, and queue and run as that user alone"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pwd
 import shlex
 
-from bgjob import files, fingerprint
+from bgjob import files, fingerprint, users
 from bgjob.config import VARIABLE, read_config
 from bgjob.errors import ConfigError
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
@@ -17,18 +16,10 @@ if TYPE_CHECKING:
     from bgjob.views.doctor.finding import Case, Side
 
 
-def user_name(uid: object) -> str:
-    """Return the name of a user, or the number where there is none."""
-    try:
-        return pwd.getpwuid(int(str(uid))).pw_name
-    except (KeyError, ValueError):
-        return f"user {uid}"
-
-
 def one_user(case: Case) -> Iterator[Finding]:
     """Both sides run as one user, or leave files that the other can write."""
     for app, ticks in _pairs(case, "uid"):
-        who, others = user_name(app.facts["uid"]), user_name(ticks.facts["uid"])
+        who, others = users.name_of(int(app.facts["uid"])), users.name_of(int(ticks.facts["uid"]))
         mend = f"put the crontab line into that user's crontab: crontab -u {who} -e"
         yield Finding(WARNING, f"jobs are queued as {who}, and run as {others}", mend)
         for name, side in (("the app", app), ("the ticks", ticks)):
