@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from bgjob.store.alarms import OldestDue, OpenAlarm
     from bgjob.store.connection import Database
 
-CRON = "is cron running? bgjob doctor looks for the reason"
-
 
 def notice(database: Database, config: Config, now: dt.datetime) -> str | None:
     """Look, for a process that has just queued, whether there is an outage; return what it must tell, if anything.
@@ -90,12 +88,12 @@ def warn(told: str) -> None:
 
 def _silence(database: str, now: dt.datetime) -> dt.timedelta | None:
     last = watch.last_tick(database)
-    return None if last is None else now - dt.datetime.fromtimestamp(last, dt.UTC)
+    return None if last is None else now - last
 
 
 def _has_ticked_since(alarm: OpenAlarm, database: str) -> bool:
     last = watch.last_tick(database)
-    return last is not None and dt.datetime.fromtimestamp(last, dt.UTC) > clock.from_text(alarm.raised_at)
+    return last is not None and last > clock.from_text(alarm.raised_at)
 
 
 def _is_somebody_at_work(database: Database) -> bool:
@@ -136,7 +134,7 @@ def _end(store: AlarmStore, alarm: OpenAlarm, now: dt.datetime, *, logs: Logs) -
 
 def _no_tick_told(silence: dt.timedelta | None, oldest: OldestDue | None, now: dt.datetime) -> str:
     since = "no tick ever came" if silence is None else f"no tick for {ago(silence.total_seconds())}"
-    return f"{since}, and jobs are due{_longest(oldest, now)}: {CRON}"
+    return f"{since}, and jobs are due{_longest(oldest, now)}: {watch.HINT}"
 
 
 def _overdue_told(oldest: OldestDue, now: dt.datetime) -> str:

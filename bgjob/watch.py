@@ -7,15 +7,13 @@ file's size, so that the same stat tells of that, too. Only then it is worth a l
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 
 from bgjob import clock
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import datetime as dt
-
+HINT = "is cron running? bgjob doctor looks for the reason"
 LOOK_EVERY = 10.0  # seconds of this process between two looks at the database
 
 # A machine that was just started has not had the first minute yet in which cron starts a tick.
@@ -51,10 +49,13 @@ def _stat(path: str) -> os.stat_result | None:
         return None
 
 
-def last_tick(database: str) -> float | None:
-    """Return when the last tick came, in seconds since 1970, or None if none ever did."""
+def last_tick(database: str) -> dt.datetime | None:
+    """Return when the last tick came, or None if none ever did."""
     sign = _stat(f"{database}.tick")
-    return sign.st_mtime if sign else None
+    try:
+        return dt.datetime.fromtimestamp(sign.st_mtime, dt.UTC) if sign else None
+    except (ValueError, OverflowError):  # no time that a clock could have told
+        return None
 
 
 def leave_mark(database: str, *, marked: bool) -> None:

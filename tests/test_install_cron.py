@@ -18,6 +18,7 @@ from bgjob import clock
 from bgjob.cli import crontab, first_tick
 from bgjob.cli.crontab import CrontabError
 from bgjob.cli.tick_command import TickCommand
+from bgjob.views import signs
 from tests.conftest import CODE, Project, wait_until
 
 if TYPE_CHECKING:
@@ -489,7 +490,7 @@ def test_a_cron_that_does_not_run_is_the_first_thing_to_look_at(monkeypatch: pyt
         (None, "is cron running?"),
         (True, "the line by hand"),
     ):
-        monkeypatch.setattr(first_tick, "is_cron_running", lambda running=running: running)
+        monkeypatch.setattr(signs, "is_cron_running", lambda running=running: running)
 
         assert first_tick.what_to_look_at("true", "me")[0].startswith(told)
 
@@ -499,7 +500,7 @@ def test_a_running_cron_is_seen_by_its_name(tmp_path: Path) -> None:
     shutil.copy(shutil.which("sleep") or "", daemon)
     started = subprocess.Popen([daemon, "60"])
     try:
-        wait_until(first_tick.is_cron_running)
+        wait_until(signs.is_cron_running)
     finally:
         started.kill()
         started.wait()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import glob
 import os
 import shlex
 import sys
 import time
 
-from bgjob import clock
+from bgjob import clock, watch
 from bgjob.views import signs
 
 LONGEST = 75.0  # a full minute, and what a busy machine needs
 NO_CRON = "no process called cron or crond is running; start it (systemctl start cron, or crond), also at boot"
-_DAEMONS = {"cron", "crond", "fcron"}
 _LOOK_EVERY = 0.1
 
 
@@ -26,12 +24,12 @@ def wait_for_first_tick(database: str, installed: dt.datetime) -> float | None:
     database = os.path.realpath(database)
     minute = installed.replace(second=0, microsecond=0) + dt.timedelta(minutes=1)
     earliest = minute - dt.timedelta(seconds=1)
-    before = signs.last_tick(database)
+    before = watch.last_tick(database)
     until = clock.monotonic() + LONGEST
     countdown = _Countdown()
     try:
         while (left := until - clock.monotonic()) > 0:
-            tick = signs.last_tick(database)
+            tick = watch.last_tick(database)
             if tick is not None and tick != before and tick >= earliest:
                 return (tick - installed).total_seconds()
             countdown.show((minute - clock.now()).total_seconds(), left)
@@ -72,7 +70,7 @@ class _Countdown:
 
 def what_to_look_at(shell_text: str, user: str) -> list[str]:
     """Return what to look at when no tick came, the likeliest first."""
-    running = is_cron_running()
+    running = signs.is_cron_running()
     found = []
     if running is False:
         found.append(NO_CRON)
@@ -87,17 +85,3 @@ def what_to_look_at(shell_text: str, user: str) -> list[str]:
         "bgjob doctor, which looks at all else that ticks need",
         f"cron's mail to {user}, and its log: journalctl -u cron, or grep CRON /var/log/syslog",
     ]
-
-
-def is_cron_running() -> bool | None:
-    """Return whether there is a process with the name of a cron daemon; None where processes can't be seen."""
-    if not os.access("/proc/1/comm", os.R_OK):
-        return None
-    names = set()
-    for path in glob.glob("/proc/[0-9]*/comm"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                names.add(file.read().strip())
-        except OSError:
-            continue
-    return bool(names & _DAEMONS)

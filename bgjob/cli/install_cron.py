@@ -9,6 +9,7 @@ from bgjob import clock, users
 from bgjob.cli import crontab, first_tick, page
 from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.cli.tick_command import owner, tick_command
+from bgjob.views import signs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _install(command: TickCommand) -> bool:
 
 
 def _wait(config: Config, installed_at: dt.datetime) -> float | None:
-    if first_tick.is_cron_running() is False:
+    if signs.is_cron_running() is False:
         page.remark(f"warning: {first_tick.NO_CRON}")
     try:
         return first_tick.wait_for_first_tick(config.database, installed_at)

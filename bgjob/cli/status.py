@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgjob import clock
+from bgjob import clock, watch
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, WrongUsageError
 from bgjob.cli.typed import span
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             raise WrongUsageError("--every goes with --watch")
         _look(config, clock.now(), _document if arguments.json else _show)
         return FINE
-    from bgjob.cli import watch
+    from bgjob.cli import watch as watching
 
     every = _EVERY if arguments.every is None else arguments.every
     if every < _SHORTEST:
@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     tell, on_screen = _show_in_a_line, False
     if arguments.json:
         tell = _document_in_a_line
-    elif watch.has_screen():
+    elif watching.has_screen():
         tell, on_screen = _show, True
     complain = _complaint_in_a_line if arguments.json else page.lines
-    return watch.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
+    return watching.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
 
 
 def _look(config: Config, now: dt.datetime, tell: Callable[[Overview | None, Config, dt.datetime], None]) -> None:
@@ -141,7 +141,7 @@ def _show_running(seen: Overview, now: dt.datetime) -> None:
 def _tick(seen: Overview, now: dt.datetime) -> str:
     told = f"{ago((now - seen.last_tick).total_seconds())} ago" if seen.last_tick else "never"
     if is_silent(seen.last_tick, now) and not seen.is_at_work:
-        told += ": is cron running? bgjob doctor looks for the reason"
+        told += f": {watch.HINT}"
     return told
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from bgjob import clock
+from bgjob import clock, watch
 from bgjob.cli import page, progress
 from bgjob.cli.exits import FINE, NO_MATCH
 from bgjob.cli.typed import span
@@ -93,9 +93,7 @@ def _look(path: str, now: dt.datetime) -> _Seen:
 
 
 def _is_deserted(store: ReadStore, now: dt.datetime) -> bool:
-    runner = store.last_runner()
-    is_at_work = runner is not None and not runner.ended and signs.living(store.path, {runner.id}) != set()
-    return not is_at_work and is_silent(signs.last_tick(store.path), now)
+    return signs.is_at_work(store) is False and is_silent(watch.last_tick(store.path), now)
 
 
 class _Teller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import NamedTuple
 
-from bgjob import clock
+from bgjob import clock, watch
 from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
 from bgjob.views import signs
 
@@ -82,7 +82,7 @@ def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
         next_due=next_due,
         running=running,
         living=living,
-        last_tick=signs.last_tick(store.path),
+        last_tick=watch.last_tick(store.path),
         runner=runner,
         is_locked=is_locked,
         lock_holder=_holder(store.path, runner, living) if is_locked else None,

@@ -1,21 +1,17 @@
-"""Signs of life from outside the database: when a tick came, which runner lives, who holds the queue lock."""
+"""Signs of life from outside the database: which runner lives, who holds the queue lock, whether cron runs."""
 
 from __future__ import annotations
 
-import datetime as dt
 import fcntl
+import glob
 import os
 
 from bgjob.errors import LockError
 from bgjob.life import LifeFile
 
-
-def last_tick(database: str) -> dt.datetime | None:
-    """Return when the last tick came, or None if none ever did; each leaves its time on a file."""
-    try:
-        return dt.datetime.fromtimestamp(os.stat(f"{database}.tick").st_mtime, dt.UTC)
-    except (OSError, ValueError, OverflowError):
-        return None
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bgjob.store.reading import ReadStore
 
 
 def living(database: str, runners: set[int]) -> set[int] | None:
@@ -33,6 +29,15 @@ def living(database: str, runners: set[int]) -> set[int] | None:
         return None
     finally:
         life.close()
+
+
+def is_at_work(store: ReadStore) -> bool | None:
+    """Return whether the newest runner lives and has not ended; None if this user can't tell."""
+    runner = store.last_runner()
+    if runner is None or runner.ended:
+        return False
+    alive = living(store.path, {runner.id})
+    return None if alive is None else bool(alive)
 
 
 def is_lock_held(database: str) -> bool:
@@ -69,3 +74,21 @@ def lock_holder(database: str) -> int | None:
 
 
 _INODE = 5
+
+
+_CRONS = {"anacron", "busybox", "cron", "crond", "cronie", "fcron", "supercronic"}
+
+
+def is_cron_running() -> bool | None:
+    """Return whether there is a process with the name of a cron daemon; None where processes can't be seen."""
+    if not os.access("/proc/1/comm", os.R_OK):
+        return None
+    return any(_command(path) in _CRONS for path in glob.iglob("/proc/[0-9]*/comm"))
+
+
+def _command(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:  # it has ended meanwhile
+        return ""

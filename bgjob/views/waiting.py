@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgjob import approval
+from bgjob import approval, watch
 from bgjob.console import ago, paused
 from bgjob.errors import NotApprovedError
 from bgjob.job import PENDING, POSTPONED, PROCESSING
@@ -45,8 +45,8 @@ def _why_it_waits(store: ReadStore, job: JobRow, config: Config, now: dt.datetim
     is_due = due_at is None or due_at <= now
     if due_at is not None and not is_due:
         told.append(f"due in {ago((due_at - now).total_seconds())}: {_because(store, job)}")
-    tick = signs.last_tick(store.path)
-    working = _is_somebody_at_work(store)
+    tick = watch.last_tick(store.path)
+    working = signs.is_at_work(store)
     if is_silent(tick, now) and not working:
         told.append(_silence(tick, now))
     if not is_due:
@@ -70,15 +70,8 @@ def _because(store: ReadStore, job: JobRow) -> str:
 
 
 def _silence(tick: dt.datetime | None, now: dt.datetime) -> str:
-    mend = "is cron running? bgjob doctor looks for the reason"
-    if tick is None:
-        return f"no tick ever came: {mend}"
-    return f"no tick for {ago((now - tick).total_seconds())}: {mend}"
-
-
-def _is_somebody_at_work(store: ReadStore) -> bool:
-    runner = store.last_runner()
-    return runner is not None and not runner.ended and bool(signs.living(store.path, {runner.id}))
+    silence = f"no tick for {ago((now - tick).total_seconds())}" if tick else "no tick ever came"
+    return f"{silence}: {watch.HINT}"
 
 
 def _why_it_stays(store: ReadStore, job: JobRow, now: dt.datetime) -> list[str]:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 
 from bgjob import files
-from bgjob.views import signs
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from bgjob.views.doctor.start import SCRIPT
-from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ def something_starts_ticks(case: Case) -> Iterator[Finding]:
         yield Finding(NOTE, f"{len(case.starts)} lines start ticks of this queue ({places})", "one is enough")
     if case.starts:
         return
-    if not is_silent(signs.last_tick(os.path.realpath(case.config.database)), case.now):
+    if not case.is_silent:
         if case.ticks and case.ticks.facts.get("on_terminal"):
             what = f"ticks come from a terminal, and will end with it: {nothing_seen(case)}"
             yield Finding(WARNING, what, install(case))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from bgjob import clock, mounts
+from bgjob import clock, mounts, watch
 from bgjob.console import ago
 from bgjob.store import reading
-from bgjob.views import signs
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from bgjob.views.overview import instant
 
@@ -97,7 +96,7 @@ def clock_is_right(case: Case) -> Iterator[Finding]:
     if not case.exists:
         return
     with reading.ReadStore(case.config.database) as store:
-        newest, last_tick = instant(store.newest_time()), signs.last_tick(store.path)
+        newest, last_tick = instant(store.newest_time()), watch.last_tick(store.path)
     for seen, when in (("the newest rows were written", newest), ("the last tick came", last_tick)):
         ahead = (when - case.now).total_seconds() if when else 0.0
         if when and ahead > _AHEAD:

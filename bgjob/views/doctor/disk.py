@@ -22,7 +22,7 @@ _FEW_FILES = 500
 def disk_has_room(case: Case) -> Iterator[Finding]:
     """There is room for more jobs and logs."""
     seen = set()
-    for folder in (os.path.dirname(os.path.realpath(case.config.database)), case.config.log_directory):
+    for folder in (os.path.dirname(case.database), case.config.log_directory):
         there = _nearest(folder)
         device = os.stat(there).st_dev
         if device in seen:
@@ -57,7 +57,7 @@ def files_have_usual_sizes(case: Case) -> Iterator[Finding]:
             what = f"{path} has {size // _MB or 1} MB, though `log_max_size` is {case.config.log_max_size // _MB} MB"
             mend = f"let the ticks' user rename files in {case.config.log_directory}: the runner rotates its logs there"
             yield Finding(WARNING, what, mend)
-    wal = os.path.realpath(case.config.database) + "-wal"
+    wal = case.database + "-wal"
     if _size(wal) > _LARGE_WAL:
         what = f"{wal} has grown to {_size(wal) // _MB} MB: some program keeps a read transaction open on the database"
         yield Finding(WARNING, what, f"find it (fuser -v {shlex.quote(wal)}) and let it end its transaction")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import NamedTuple
+
+from bgjob import watch
+from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +58,21 @@ class Case(NamedTuple):
     starts: list[Start]  # what starts ticks of this project
     other_starts: list[Start]  # what starts ticks of other ones
     blind_spots: list[str]  # crontabs that could not be read
+
+    @property
+    def database(self) -> str:
+        """The database's real path, beside which its other files stand."""
+        return os.path.realpath(self.config.database)
+
+    @property
+    def last_tick(self) -> dt.datetime | None:
+        """When the last tick came."""
+        return watch.last_tick(self.database)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no tick has come for so long that cron must have stopped."""
+        return is_silent(self.last_tick, self.now)
 
     def sides(self) -> Iterator[Side]:
         """Return all that were seen."""

@@ -13,10 +13,8 @@ import sys
 
 from bgjob import clock
 from bgjob.errors import BgjobError
-from bgjob.views import signs
 from bgjob.views.doctor.finding import PROBLEM, WARNING, Finding
 from bgjob.views.doctor.start import environment_of
-from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def classes_can_be_imported(case: Case) -> Iterator[Finding]:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise BgjobError(f"bgjob check ended with {done.returncode}: {said[-1] if said else 'no word'}")
     # A line that reads a file of variables first, or ticks that something else starts, may see more than that.
-    is_sure = case.starts[0].is_plain if case.starts else _is_silent(case)
+    is_sure = case.starts[0].is_plain if case.starts else case.is_silent
     for problem in problems:
         mend = "set what it needs in the module `boot` or above the crontab line; bgjob check tells how it is here"
         yield Finding(PROBLEM if is_sure else WARNING, f"in cron's environment: {problem}", mend)
@@ -51,10 +49,6 @@ def _problems(told: str) -> list[str] | None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return list(map(str, json.loads(told[start:])["problems"]))
     return None
-
-
-def _is_silent(case: Case) -> bool:
-    return is_silent(signs.last_tick(os.path.realpath(case.config.database)), case.now)
 
 
 def python_starts_quickly(case: Case) -> Iterator[Finding]:

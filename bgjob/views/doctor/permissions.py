@@ -29,7 +29,7 @@ _BESIDE = ("", "-wal", "-shm", ".lock", ".life", ".turn", ".wake", ".tick")
 
 def files_can_be_written(case: Case) -> Iterator[Finding]:
     """Those who queue, the ticks, and this user may write all that they must."""
-    database = os.path.realpath(case.config.database)
+    database = case.database
     kept = os.path.dirname(database), os.path.dirname(memo.path_of(case.config.path)), case.config.log_directory
     folders = [folder for folder in dict.fromkeys(kept) if os.path.isdir(folder)]
     # An admin who only looks need not be able to write.

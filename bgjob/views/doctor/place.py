@@ -6,10 +6,9 @@ import os
 import re
 import shlex
 
-from bgjob import clock, files
+from bgjob import clock, files, watch
 from bgjob.errors import BgjobError
 from bgjob.store import reading
-from bgjob.views import signs
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from bgjob.views.overview import is_silent
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def one_file(case: Case) -> Iterator[Finding]:
     """Each side uses the file that is examined, and no jobs wait in another one that a side has used."""
-    ours = os.path.realpath(case.config.database)
+    ours = case.database
     for theirs in sorted({side.text("real_path") for side in case.sides()} - {"", ours}):
         sides = [side for side in case.sides() if side.text("real_path") == theirs]
         who = " and ".join(dict.fromkeys("the ticks" if side is case.ticks else "the app" for side in sides))
@@ -31,7 +30,7 @@ def one_file(case: Case) -> Iterator[Finding]:
             continue
         # What stands here was copied or moved from there.
         count = _waiting(theirs, case.now)
-        if count and is_silent(signs.last_tick(theirs), case.now):
+        if count and is_silent(watch.last_tick(theirs), case.now):
             what = f"{who} used {theirs} before, where {_jobs(count)} and no tick looks; this one is {ours}"
             mend = (
                 f"write one absolute path into the configs of both sides, such as `database: {ours}`; restart the app"
@@ -68,7 +67,7 @@ _SECONDS_OF_SEARCH = 5.0
 def no_release_strands_jobs(case: Case) -> Iterator[Finding]:
     """The queue is not in the folder of a release, and no jobs wait in that of an earlier one."""
     root = os.path.realpath(case.config.root)
-    inside = os.path.relpath(os.path.realpath(case.config.database), root)
+    inside = os.path.relpath(case.database, root)
     above, name = os.path.split(root)
     is_release = os.path.basename(above) in _RELEASES or _RELEASE.fullmatch(name)
     if not is_release or inside.startswith(".."):
@@ -82,7 +81,7 @@ def no_release_strands_jobs(case: Case) -> Iterator[Finding]:
         if clock.monotonic() >= until:
             return
         if os.path.realpath(folder) != root:
-            yield from _stranded(folder, inside, case.now, ours=os.path.realpath(case.config.database))
+            yield from _stranded(folder, inside, case.now, ours=case.database)
 
 
 def _changed(path: str) -> float:

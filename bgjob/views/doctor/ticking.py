@@ -11,7 +11,7 @@ from bgjob.store import reading
 from bgjob.views import signs
 from bgjob.views.doctor.cron import install, nothing_seen
 from bgjob.views.doctor.finding import PROBLEM, WARNING, Finding
-from bgjob.views.overview import instant, is_silent
+from bgjob.views.overview import instant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,21 +19,18 @@ if TYPE_CHECKING:
 
     from bgjob.views.doctor.finding import Case
 
-_DAEMONS = ("anacron", "busybox", "cron", "crond", "cronie", "fcron", "supercronic")
-
 
 def ticks_come(case: Case) -> Iterator[Finding]:
     """A tick came within the last minutes, or a runner is at work."""
-    path = os.path.realpath(case.config.database)
-    last = signs.last_tick(path)
-    if not is_silent(last, case.now) or _is_runner_at_work(case):
+    last = case.last_tick
+    if not case.is_silent or _is_runner_at_work(case):
         return
     what = f"no tick for {ago((case.now - last).total_seconds())}" if last else "no tick ever came"
     if not case.starts:
         yield Finding(PROBLEM, f"{what}, and {nothing_seen(case)}", install(case))
         return
     start = case.starts[0]
-    if _runs_no(_DAEMONS) and start.where.startswith(("the crontab", "/etc/cron")):
+    if signs.is_cron_running() is False and start.where.startswith(("the crontab", "/etc/cron")):
         what += f", for no cron daemon runs; {start.where} has a line for it"
         yield Finding(PROBLEM, what, "systemctl enable --now cron (its service may be called crond)")
         return
@@ -50,22 +47,7 @@ def _is_runner_at_work(case: Case) -> bool:
     if not case.exists:
         return False
     with reading.ReadStore(case.config.database) as store:
-        runner = store.last_runner()
-        return runner is not None and not runner.ended and bool(signs.living(store.path, {runner.id}))
-
-
-def _runs_no(names: tuple[str, ...]) -> bool:
-    """Return whether no process has one of the names, where processes can be seen."""
-    pids = [name for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc/self") else []
-    return bool(pids) and not any(_read(f"/proc/{pid}/comm").strip() in names for pid in pids)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(4_096)
-    except OSError:
-        return ""
+        return bool(signs.is_at_work(store))
 
 
 _MOMENT = 0.3  # in which a doorman that tries the lock, or a worker that was just forked, has let go of it
@@ -73,7 +55,7 @@ _MOMENT = 0.3  # in which a doorman that tries the lock, or a worker that was ju
 
 def lock_is_held_by_a_runner(case: Case) -> Iterator[Finding]:
     """Whoever holds the queue lock is a runner that is not stopped."""
-    path = os.path.realpath(case.config.database)
+    path = case.database
     holder = signs.lock_holder(path) if signs.is_lock_held(path) else None
     if holder is None:
         return
@@ -90,6 +72,14 @@ def lock_is_held_by_a_runner(case: Case) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, f"let it lock another file (its own flock?), or end it: kill {holder}")
 
 
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(4_096)
+    except OSError:
+        return ""
+
+
 def _runner_pid(case: Case) -> int | None:
     with reading.ReadStore(case.config.database) as store:
         runner = store.last_runner()
@@ -101,7 +91,6 @@ def due_jobs_run(case: Case) -> Iterator[Finding]:
     if not case.exists:
         return
     with reading.ReadStore(case.config.database) as store:
-        last = signs.last_tick(store.path)
         count, first = store.counts(case.now).due, store.first_due(case.now)
         running = len(store.running())
         pause = store.pause()
@@ -109,7 +98,7 @@ def due_jobs_run(case: Case) -> Iterator[Finding]:
         yield Finding(WARNING, f"the queue is {paused(*pause, now=case.now)}; no job starts", "bgjob resume")
         return
     since = instant(first.since) if first else None
-    if first is None or since is None or is_silent(last, case.now):
+    if first is None or since is None or case.is_silent:
         return
     waited = (case.now - since).total_seconds()
     if waited < case.config.alarm_after:
