@@ -49,7 +49,7 @@ def notice(database: Database, config: Config, now: dt.datetime) -> str | None:
     number = _raised(database, config, NO_TICK, told=told, oldest=oldest, now=now)
     if number is None:
         return None
-    logs = Logs(config.log_directory, max_size=config.log_max_size, files=config.log_files)
+    logs = Logs.of(config)
     logs.alarm(now, alarm=number, kind=NO_TICK, told=told)
     logs.close()
     return f"{database.path}: {told}"

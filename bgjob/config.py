@@ -15,6 +15,7 @@ __all__ = ["ClassRules", "Config", "RetryDelay", "find_config", "parse_config", 
 
 PLACE = os.path.join("config", "jobs.yaml")
 VARIABLE = "BGJOB_CONFIG"
+SCRIPT = "background_runner.py"  # what cron starts; it stands beside the folder of the config
 
 
 def find_config(explicit: str | None = None) -> str:

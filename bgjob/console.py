@@ -11,7 +11,7 @@ from bgjob import clock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bgjob.job import Job
 
@@ -31,7 +31,7 @@ class Console:
         self.speaks = (terminal or tell) and not quiet
         self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._width = max(_columns() if terminal else 100, _NARROWEST)
-        self.can_show_bar = terminal and self.speaks and os.environ.get("TERM", "dumb") not in ("dumb", "")
+        self.can_show_bar = self.speaks and is_screen(self._out)
         # Shared with the workers: whether a bar stands in the last line, so that their lines take its place.
         self._has_bar = mmap.mmap(-1, 1) if self.can_show_bar else bytearray(1)
 
@@ -99,6 +99,11 @@ class Console:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
 
 
+def is_screen(stream: int) -> bool:
+    """Return whether a stream is a terminal whose cursor can be moved."""
+    return os.isatty(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "")
+
+
 def _columns(otherwise: int = 100) -> int:
     import shutil  # noqa: PLC0415  # 2 ms, which no command and no silent tick need pay
 
@@ -158,6 +163,12 @@ def paused(then: object, who: object, reason: object, *, now: dt.datetime) -> st
     except ValueError:  # written by hand
         lasting = "a while"
     return f"paused{f' by {who}' if who else ''} for {lasting}{f': {reason}' if reason else ''}"
+
+
+def held_up(pause: Iterable[object], now: dt.datetime) -> str:
+    """Return what a person must know who waits for jobs of a paused queue, and how to go on."""
+    then, who, reason = pause
+    return shown(f"{paused(then, who, reason, now=now)}; no job starts until: bgjob resume")
 
 
 def _spoken(duration: float) -> str:

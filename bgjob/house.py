@@ -6,7 +6,7 @@ And on a terminal, that the queue is paused.
 from __future__ import annotations
 
 from bgjob import clock
-from bgjob.console import paused, shown
+from bgjob.console import held_up
 from bgjob.store.pause import PauseStore
 from bgjob.store.runners import RunnerStore
 from bgjob.store.upkeep import Upkeep
@@ -77,8 +77,7 @@ class House:
         self.is_paused = is_paused
         if self._console.speaks:
             pause = PauseStore(self._queue.connected().database).current()
-            told = f"{paused(*pause, now=clock.now())}; no job starts until: bgjob resume" if pause else "resumed"
-            self._console.say(f"  {shown(told)}")
+            self._console.say(f"  {held_up(pause, clock.now()) if pause else 'resumed'}")
 
     def note_mute_worker(self) -> None:
         """Remember that a worker could not log a line."""

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
 
+    from bgjob.config import Config
     from bgjob.job import Failure, Job, Postponed, Seen
 
 MAIN = "background_jobs.log"
@@ -135,6 +136,11 @@ class Logs:
         """Write to the two files in `directory`, which is made when the first line is written."""
         self.main = LogFile(os.path.join(directory, MAIN), max_size=max_size, files=files)
         self.errors = LogFile(os.path.join(directory, ERRORS), max_size=max_size, files=files)
+
+    @classmethod
+    def of(cls, config: Config) -> Logs:
+        """Return the logs of a `config`."""
+        return cls(config.log_directory, max_size=config.log_max_size, files=config.log_files)
 
     def complete(self, job: Job, now: dt.datetime, *, duration: float) -> None:
         """A job is completed."""

@@ -158,7 +158,7 @@ def _complain(config: Config, what: str) -> None:
         os.utime(_sign(config))
     scheme, _, rest = (config.ping_url or "").partition("://")
     host = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
-    logs = Logs(config.log_directory, max_size=config.log_max_size, files=config.log_files)
+    logs = Logs.of(config)
     logs.trouble(
         clock.now(), what=f"ping_url: {scheme}://{host} can't be told of this tick: {what}; told once in an hour"
     )

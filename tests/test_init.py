@@ -263,8 +263,8 @@ def test_a_class_with_its_own_settings_is_shown_as_it_can_be_written() -> None:
 def test_the_runner_and_the_config_are_those_that_the_readme_shows() -> None:
     shown = {block.file: block.text for block in blocks(README) if block.file}
 
-    assert (CODE / RUNNER).read_text() == starter.RUNNER
-    assert shown[RUNNER].partition("\n")[2] in starter.RUNNER
+    assert (CODE / RUNNER).read_text() == starter.SCRIPT
+    assert shown[RUNNER].partition("\n")[2] in starter.SCRIPT
     made = starter.CONFIG.format(approved_classes="approved_classes:\n  - app.custom_jobs.ExampleJob")
     lines = [line.partition("#")[0].rstrip() for line in made.splitlines()]
     assert [line for line in lines if line] == shown[CONFIG].splitlines()[1:]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bgjob.console import is_screen
+
 GREEN, YELLOW, RED, BLUE, GREY, BOLD = "32", "33", "31", "34", "90", "1"
 
 OF_STATUS = {"pending": YELLOW, "processing": BLUE, "completed": GREEN, "failed": RED, "cancelled": GREY}
@@ -16,4 +18,4 @@ def painted(text: str, colour: str | None, *, stream: int = 1) -> str:
 
 
 def _are_shown(stream: int) -> bool:
-    return os.isatty(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    return not os.environ.get("NO_COLOR") and is_screen(stream)

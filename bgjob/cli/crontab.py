@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from bgjob import users
-from bgjob.cli.tick_command import RUNNER
+from bgjob.config import SCRIPT
 from bgjob.errors import BgjobError
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def shell_text(command: TickCommand, *, escape: bool = False) -> str:
         return "\\%".join(map(shlex.quote, path.split("%"))) if escape and "%" in path else shlex.quote(path)
 
     variables = "".join(f"{name}={quoted(value)} " for name, value in command.variables.items())
-    return f"cd {quoted(command.root)} && {variables}{quoted(command.python)} {RUNNER}"
+    return f"cd {quoted(command.root)} && {variables}{quoted(command.python)} {SCRIPT}"
 
 
 def with_block(content: bytes, name: str, lines: bytes) -> bytes:
@@ -99,7 +99,7 @@ def other_lines(content: bytes, command: TickCommand) -> list[str]:
     return [
         line
         for line in rest
-        if not line.lstrip().startswith("#") and RUNNER in line and any(f in line for f in folders)
+        if not line.lstrip().startswith("#") and SCRIPT in line and any(f in line for f in folders)
     ]
 
 

@@ -7,7 +7,7 @@ import sys
 
 from bgjob import approval, clock
 from bgjob.cli.moments import read_time
-from bgjob.console import ago, paused, shown, write_line
+from bgjob.console import ago, held_up, shown, write_line
 from bgjob.errors import NotApprovedError
 from bgjob.runner import FINE
 from bgjob.store.connection import Database
@@ -45,7 +45,7 @@ def _show(config: Config, store: JobStore, instant: dt.datetime, now: dt.datetim
     when = "now" if instant == now else f"at {clock.to_text(instant)[:19]} UTC"
     pause = PauseStore(store.database).current()
     if pause:
-        _say(shown(f"{paused(*pause, now=now)}; no job starts until: bgjob resume"))
+        _say(held_up(pause, now))
         _say("without the pause:")
     most = _MOST_ON_A_TERMINAL if os.isatty(1) else sys.maxsize
     _show_due(config, store, instant, when, most)

@@ -9,6 +9,7 @@ import sys
 import time
 
 from bgjob import clock, watch
+from bgjob.console import is_screen
 from bgjob.views import signs
 
 LONGEST = 75.0  # a full minute, and what a busy machine needs
@@ -43,7 +44,7 @@ class _Countdown:
     """A line on the terminal that is written anew each second; one line at all elsewhere."""
 
     def __init__(self) -> None:
-        self._is_terminal = os.isatty(2) and os.environ.get("TERM") != "dumb"
+        self._is_terminal = is_screen(2)
         self._shown = ""
 
     def show(self, until_minute: float, left: float) -> None:

@@ -11,8 +11,7 @@ import bgjob
 from bgjob.cli import page, starter
 from bgjob.cli.exits import FINE, WrongUsageError
 from bgjob.cli.new_file import make
-from bgjob.cli.tick_command import RUNNER
-from bgjob.config import PLACE, VARIABLE, read_config
+from bgjob.config import PLACE, SCRIPT, VARIABLE, read_config
 from bgjob.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -63,7 +62,7 @@ def _files(folder: str) -> tuple[str, dict[str, str]]:
         job = ""
     approved = f"approved_classes:\n  - {job}" if job else "approved_classes: []"
     config = starter.CONFIG.format(approved_classes=approved)
-    files = {PLACE: config, os.path.join("config", SCHEMA): _schema(), RUNNER: starter.RUNNER}
+    files = {PLACE: config, os.path.join("config", SCHEMA): _schema(), SCRIPT: starter.SCRIPT}
     package = os.path.dirname(module)
     if job and package and not os.path.lexists(os.path.join(folder, package)):
         files[os.path.join(package, "__init__.py")] = ""

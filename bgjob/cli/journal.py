@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def opened(config: Config) -> Iterator[Logs]:
     """Give the logs of `config` to a `with` block; what was done stays done where they can't be written."""
-    logs = Logs(config.log_directory, max_size=config.log_max_size, files=config.log_files)
+    logs = Logs.of(config)
     try:
         yield logs
     finally:

@@ -9,7 +9,7 @@ import sys
 from bgjob import clock
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
-from bgjob.console import ago, cells, cut_left, paused, shown
+from bgjob.console import ago, cells, cut_left, held_up, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def remark_on_pause(pause: Pause | None, now: dt.datetime) -> None:
     """Say on standard error that no job starts, if that is so."""
     if pause is not None:
         sys.stdout.flush()
-        told = shown(f"{paused(*pause, now=now)}; no job starts until: bgjob resume")
-        sys.stderr.write(f"{painted(told, colours.YELLOW, stream=2)}\n")
+        sys.stderr.write(f"{painted(held_up(pause, now), colours.YELLOW, stream=2)}\n")
 
 
 def document(value: object, *, in_a_line: bool = False) -> None:

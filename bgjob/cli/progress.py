@@ -18,6 +18,7 @@ import sys
 from typing import Protocol, TypeVar
 
 from bgjob import clock
+from bgjob.console import is_screen
 from bgjob.progress import Progress
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ class Bar:
         self._what = what
         self._progress = Progress(total, now, unit=unit)
         self._done = 0
-        self._next = now + _PATIENCE if wanted and is_possible() else math.inf
+        self._next = now + _PATIENCE if wanted and is_screen(2) else math.inf
         self._painter: _Painter | None = None
 
     def __enter__(self) -> Self:
@@ -81,11 +82,6 @@ class Counted(list[Item]):
         for item in super().__iter__():
             yield item
             self._bar.advance()
-
-
-def is_possible() -> bool:
-    """Return whether a person looks at standard error, on a terminal whose cursor can be moved."""
-    return os.isatty(2) and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 class _Painter(Protocol):

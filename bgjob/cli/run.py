@@ -7,7 +7,7 @@ import time
 import traceback
 
 from bgjob import clock, config, fingerprint, memo, wake
-from bgjob.console import Console, paused, shown, since
+from bgjob.console import Console, held_up, paused, since
 from bgjob.errors import BgjobError, ConfigError, LockError, StoreError
 from bgjob.life import NEXT_IN_LINE, LifeFile
 from bgjob.lock import QueueLock
@@ -154,7 +154,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
                 pings.well()
             return FINE
         try:
-            logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
+            logs = Logs.of(settings)
             runner = Runner(settings, lock=lock, life=life, logs=logs, console=console, verbose=options.verbose)
             pings.begin()
             ended = runner.run(only=options.job, in_process=options.in_process)
@@ -197,7 +197,7 @@ def _tell_why_nothing(console: Console, pause: Pause | None) -> None:
     if pause is None:
         console.say("  nothing is due")
     else:
-        console.say(shown(f"  {paused(*pause, now=clock.now())}; no job starts until: bgjob resume"))
+        console.say(f"  {held_up(pause, clock.now())}")
 
 
 def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, path: str) -> bool:
@@ -235,7 +235,7 @@ def _look_after_alarms(settings: Config, console: Console) -> bool:
 
     database = Database(settings.database)
     try:
-        logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
+        logs = Logs.of(settings)
         return alarm.look_after(database, settings, clock.now(), logs=logs, console=console)
     finally:
         database.close()

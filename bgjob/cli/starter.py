@@ -29,7 +29,7 @@ max_retries: 3                        # retries after the first attempt
 # keep: {{completed: 7d, failed: 30d, cancelled: 7d}}
 """
 
-RUNNER = '''\
+SCRIPT = '''\
 """Run the background jobs that are due, and exit: cron starts this file each minute."""
 
 from bgjob.tick import main

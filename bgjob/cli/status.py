@@ -6,7 +6,7 @@ from bgjob import clock, watch
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, WrongUsageError
 from bgjob.cli.typed import span
-from bgjob.console import ago, paused
+from bgjob.console import ago, held_up, is_screen
 from bgjob.job import FAILED
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant, is_silent, overview
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bgjob.config import Config
-    from bgjob.store.pause import Pause
     from bgjob.views.overview import Overview
 
 _MOST_RUNNING = 10  # shown one by one
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     tell, on_screen = _show_in_a_line, False
     if arguments.json:
         tell = _document_in_a_line
-    elif watching.has_screen():
+    elif is_screen(1):
         tell, on_screen = _show, True
     complain = _complaint_in_a_line if arguments.json else page.lines
     return watching.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
@@ -93,7 +92,7 @@ def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
     if seen.pause:
         page.told(
             "PAUSED",
-            f"{_pause(seen.pause, now)}; no job starts until: bgjob resume",
+            held_up(seen.pause, now).removeprefix("paused "),
             colour=colours.YELLOW,
             name_colour=colours.YELLOW,
         )
@@ -114,10 +113,6 @@ def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
     page.told("last hour", _last_hour(seen))
     if seen.due:
         page.told("backlog", _backlog(seen))
-
-
-def _pause(pause: Pause, now: dt.datetime) -> str:
-    return paused(*pause, now=now).removeprefix("paused ")
 
 
 def _counts(seen: Overview) -> str:

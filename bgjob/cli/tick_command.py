@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 from bgjob import users
 from bgjob.cli.exits import NoMatchError
-from bgjob.config import PLACE, VARIABLE
+from bgjob.config import PLACE, SCRIPT, VARIABLE
 from bgjob.console import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.config import Config
-
-RUNNER = "background_runner.py"
 
 
 class TickCommand(NamedTuple):
@@ -69,8 +67,8 @@ def _as_entered(folder: str) -> str:
 def tick_command(config_path: str) -> TickCommand:
     """Return how a tick of the project with this config is started; NoMatchError when that can't be."""
     root, config = place_of(config_path)
-    if not os.path.isfile(os.path.join(root, RUNNER)):
-        raise NoMatchError(f"there is no {RUNNER} in {root}; bgjob init makes one")
+    if not os.path.isfile(os.path.join(root, SCRIPT)):
+        raise NoMatchError(f"there is no {SCRIPT} in {root}; bgjob init makes one")
     if not sys.executable:
         raise NoMatchError("Python does not know its own path; start bgjob by its full path")
     real = os.path.realpath(root)

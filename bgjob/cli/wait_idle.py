@@ -8,10 +8,10 @@ import time
 from typing import NamedTuple
 
 from bgjob import clock, watch
-from bgjob.cli import page, progress
+from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH
 from bgjob.cli.typed import span
-from bgjob.console import ago, shown
+from bgjob.console import ago, is_screen, shown
 from bgjob.store import reading
 from bgjob.store.reading import Standing
 from bgjob.views import signs
@@ -100,7 +100,7 @@ class _Teller:
     """Tells on a terminal what is still waited for, on one line; and anywhere what only a tick can bring to an end."""
 
     def __init__(self) -> None:
-        self._repaints = progress.is_possible()
+        self._repaints = is_screen(2)
         self._next = 0.0
         self._is_painted = False
         self._has_remarked = False

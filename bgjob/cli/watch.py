@@ -31,11 +31,6 @@ _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
-def has_screen() -> bool:
-    """Return whether standard output is a terminal that can be painted on."""
-    return os.isatty(1) and os.environ.get("TERM", "dumb") not in ("dumb", "")
-
-
 def watch(
     look: Callable[[dt.datetime], None], complain: Callable[[str], None], *, every: float, on_screen: bool
 ) -> int:

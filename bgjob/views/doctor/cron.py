@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 from bgjob import files
+from bgjob.config import SCRIPT
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
-from bgjob.views.doctor.start import SCRIPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import shlex
 import shutil
 from typing import NamedTuple
 
+from bgjob.config import PLACE, SCRIPT, VARIABLE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCRIPT = "background_runner.py"
 SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*)")
 
 _CRON_PATH = "/usr/bin:/bin"
@@ -127,7 +128,7 @@ def _expanded(word: str, variables: dict[str, str]) -> str:
 
 def _config(options: list[str], folder: str, script: str, variables: dict[str, str]) -> str:
     """Return the config that the ticks of a line take, absolute."""
-    named = variables.get("BGJOB_CONFIG", "")
+    named = variables.get(VARIABLE, "")
     for option, value in zip(options, [*options[1:], ""], strict=False):
         if option == "--config":
             named = _expanded(value, variables)
@@ -136,9 +137,9 @@ def _config(options: list[str], folder: str, script: str, variables: dict[str, s
     if named:
         return os.path.join(folder, named)
     if os.path.basename(script) != SCRIPT:
-        return os.path.join(folder, "config", "jobs.yaml")
+        return os.path.join(folder, PLACE)
     path = os.path.join(folder, script)
-    beside = os.path.join(os.path.dirname(path), "config", "jobs.yaml")
+    beside = os.path.join(os.path.dirname(path), PLACE)
     if not os.path.exists(beside) and os.path.islink(path):
-        return os.path.join(os.path.dirname(os.path.realpath(path)), "config", "jobs.yaml")
+        return os.path.join(os.path.dirname(os.path.realpath(path)), PLACE)
     return beside
