@@ -6,6 +6,7 @@ import argparse
 
 from bgjob import version
 from bgjob.cli.typed import job_id, span
+from bgjob.config import SCRIPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ person must act, so cron mails only that.
 """
 
 
-def parse(arguments: list[str], options: Options, *, program: str = "background_runner.py") -> None:
+def parse(arguments: list[str], options: Options, *, program: str = SCRIPT) -> None:
     """Fill `options` from the command line; argparse ends the process with 2 on wrong usage, 0 after --help."""
     parser = argparse.ArgumentParser(
         prog=program,
@@ -38,9 +39,8 @@ def parse(arguments: list[str], options: Options, *, program: str = "background_
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", metavar="PATH", help="the config (default: $BGJOB_CONFIG, or config/jobs.yaml beside this script)"
-    )
+    place = "config/jobs.yaml beside this script" if program == SCRIPT else "the nearest config/jobs.yaml here or above"
+    parser.add_argument("--config", metavar="PATH", help=f"the config (default: $BGJOB_CONFIG, or {place})")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--check",

@@ -60,7 +60,7 @@ def main(arguments: list[str], *, config_path: str, script: str) -> int:
     if arguments:
         from bgjob.cli.arguments import parse  # argparse costs 10 ms that a plain tick need not pay
 
-        parse(arguments, options, program="background_runner.py" if script else "bgjob run")
+        parse(arguments, options, program=config.SCRIPT if script else "bgjob run")
     console = Console(quiet=options.quiet, tell=options.tell or options.verbose)
     try:
         return _dispatch(options, options.config or config_path, script, console)
