@@ -234,7 +234,8 @@ def test_while_it_is_stopped_the_screen_is_given_back(
     project: Project, start: Callable[..., subprocess.Popen[str]], terminal: Terminal
 ) -> None:
     queue(project, "")
-    process = start("--every", "60s", **on(terminal))
+    # A group of its own, as a shell gives it: the kernel stops no group that nobody could wake (an orphaned one).
+    process = start("--every", "60s", **on(terminal), process_group=0)
     wait_until(terminal.screens)
 
     process.send_signal(signal.SIGTSTP)
