@@ -34,12 +34,16 @@ def run_background_job(
     params: Mapping[str, Any] | list[Any] | tuple[Any, ...] | None = None,
     priority: int = 0,
     delay: float | dt.timedelta = 0,
+    *,
+    connection: object = None,
 ) -> bool:
     """Queue one job and return True: its row is then committed and survives kill -9 and power cuts.
 
     `job_class`: an approved class or its dotted name. `method`: an approved method of it. `params`: a dict becomes
     keyword arguments, a list or tuple positional ones; JSON values only. `priority`: a whole number of 64 bits with
     sign, higher runs first. `delay`: seconds (int or float, 0 to a hundred years) or a timedelta before it is due.
+    `connection`: your own connection to the same file (of sqlite3, Django or SQLAlchemy). The row then comes and goes
+    with your transaction; it is durable once you have committed, as far as your connection's settings go.
 
     Raises NotApprovedError for a class or method that is not on the lists, InvalidJobError or InvalidParamsError for
     arguments that can't be queued, ConfigError for a wrong config, StoreError when the database can't be used; all are
@@ -48,26 +52,32 @@ def run_background_job(
     settings = _configs.current()
     now = clock.now()
     job = _checked(settings, now, job_class, method, params, priority, delay)
+    if connection is not None:
+        _intake.enqueue_along(settings, [job], now, lent=connection)
+        return True
     _intake.enqueue(settings, [job], now)
     if now >= _intake.fingerprint_due:
         _intake.leave_fingerprint(settings, now)
     return True
 
 
-def run_background_jobs(jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any] | type | str]) -> bool:
+def run_background_jobs(
+    jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any] | type | str], *, connection: object = None
+) -> bool:
     """Queue many jobs in one transaction and return True: all of them are committed, or none.
 
     Each job is a mapping with the arguments of `run_background_job` by name, a tuple or list of them in order, or the
-    class alone.
+    class alone. `connection`, as there: all of them come and go with your own transaction.
     Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
     """
-    return queue_all(jobs, written=lambda checked: checked)
+    return queue_all(jobs, written=lambda checked: checked, connection=connection)
 
 
 def queue_all(
     jobs: Iterable[Mapping[str, Any] | tuple[Any, ...] | list[Any] | type | str],
     *,
     written: Callable[[list[NewJob]], list[NewJob]],
+    connection: object = None,
 ) -> bool:
     """Do what `run_background_jobs` does; `written` hands the checked jobs to the store, and may count them."""
     if isinstance(jobs, (str, bytes, Mapping, type)) or not hasattr(jobs, "__iter__"):
@@ -85,7 +95,9 @@ def queue_all(
         except BgjobError as error:
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
-    if checked:
+    if checked and connection is not None:
+        _intake.enqueue_along(settings, written(checked), now, lent=connection)
+    elif checked:
         _intake.enqueue(settings, written(checked), now)
         if now >= _intake.fingerprint_due:
             _intake.leave_fingerprint(settings, now)
@@ -220,15 +232,12 @@ class _Intake:
         self._database: Database | None = None
         self._key: tuple[str, str] | None = None
         self._pid = os.getpid()
+        self._complete: tuple[int, int] | None = None
         self.fingerprint_due = _LONG_AGO
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def enqueue(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> None:
-        if self._pid != os.getpid():
-            self._in_child()
-        if not self._lock.acquire(timeout=connection.PATIENCE):
-            message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
-            raise DatabaseBusyError(message)
+        self._acquire(settings)
         try:
             path, alarm = self._write(settings, jobs, now)
         finally:
@@ -236,6 +245,56 @@ class _Intake:
         wake.ping(path)
         if alarm:
             _tell(alarm)
+
+    def enqueue_along(self, settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object) -> int | None:
+        """Insert the jobs in the transaction of the caller's own connection; return the id of one that comes alone."""
+        from bgjob.store.borrowed import Borrowed
+
+        borrowed = Borrowed(lent, settings.database)
+        if self._complete is None or self._complete != files.at(borrowed.path):
+            self._make_complete(settings, look_only=borrowed.is_in_transaction)
+        number = borrowed.enqueue(jobs)
+        borrowed.when_committed(lambda: self._attend(settings, borrowed.path, now))
+        return number
+
+    def _make_complete(self, settings: Config, *, look_only: bool) -> None:
+        """See to it, once, that the tables are there; they can't be made while the caller's transaction is open."""
+        self._acquire(settings)  # so that no fork finds it open
+        try:
+            database = connection.Database(settings.database, read_only=look_only)
+            self._complete = database.identity
+            database.close()
+        except StoreError as error:
+            if look_only and type(error) is StoreError:
+                error.args = (f"{error}, not a job within an open transaction: start background_runner.py once",)
+            raise
+        finally:
+            self._lock.release()
+
+    def _attend(self, settings: Config, path: str, now: dt.datetime) -> None:
+        """Do what else comes with queueing, once the rows that the caller's connection wrote are committed."""
+        wake.ping(path)
+        quiet = self._watch.is_quiet(path, now, alarm_after=settings.alarm_after)
+        if quiet and now < self.fingerprint_due:
+            return
+        alarm = None
+        with contextlib.suppress(BgjobError):  # the jobs are committed, and nothing here may disturb that
+            self._acquire(settings)
+            try:
+                database = self._current(settings)
+                alarm = None if quiet else _noticed(database, settings, now)
+                self.leave_fingerprint(settings, now)
+            finally:
+                self._lock.release()
+        if alarm:
+            _tell(alarm)
+
+    def _acquire(self, settings: Config) -> None:
+        if self._pid != os.getpid():
+            self._in_child()
+        if not self._lock.acquire(timeout=connection.PATIENCE):
+            message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
+            raise DatabaseBusyError(message)
 
     def leave_fingerprint(self, settings: Config, now: dt.datetime) -> None:
         """Note in the database who queues here, once a day; the job is committed, and nothing here may disturb it."""

@@ -183,9 +183,19 @@ CUSTOM_JOBS_COLUMNS = frozenset(
 
 TABLE_COLUMNS = "SELECT name FROM pragma_table_info('custom_jobs')"
 
+# In `main`, for the connection may be the app's own, which may have a temporary table of that name.
 ENQUEUE = """
-    INSERT INTO custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at)
+    INSERT INTO main.custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at)
     VALUES (:job_class, :method, :params, :priority, :available_at, :created_at, :created_at)
+"""
+
+# Many jobs, as JSON, in one statement: all of them or none, also where each statement commits by itself.
+ENQUEUE_TOGETHER = """
+    INSERT INTO main.custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at)
+    SELECT json_extract(value, '$.job_class'), json_extract(value, '$.method'), json_extract(value, '$.params'),
+        json_extract(value, '$.priority'), json_extract(value, '$.available_at'),
+        json_extract(value, '$.created_at'), json_extract(value, '$.created_at')
+    FROM json_each(:jobs) ORDER BY key
 """
 
 # Two looks at two indexes, each at its first entry. While the queue is paused nothing counts as due, so its ticks stay

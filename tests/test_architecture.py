@@ -78,7 +78,7 @@ def test_every_verb_is_an_sql_constant_that_makes_its_move() -> None:
 
         assert constant == f"`{name.upper()}`"
         if name == "enqueue":
-            assert statement.split()[:3] == ["INSERT", "INTO", "custom_jobs"]
+            assert statement.split()[:3] == ["INSERT", "INTO", "main.custom_jobs"]
             assert "status" not in statement, "a new row gets the table's default, which is pending"
             assert "status TEXT NOT NULL DEFAULT 'pending'" in sql.MIGRATIONS[0][0]
         else:

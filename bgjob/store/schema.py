@@ -78,7 +78,7 @@ def what_is_missing(database: Database) -> str:
     """Return why a database that is not complete can't be read, and what completes it."""
     if _columns(database.connection):
         return f"{database.path} was last used by an older bgjob; the next tick or queued job brings it up to date"
-    return f"{database.path} has no table custom_jobs yet; the first queued job makes it"
+    return f"{database.path} has no table custom_jobs yet; the next tick or queued job makes it"
 
 
 def create(database: Database) -> None:
