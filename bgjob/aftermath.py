@@ -100,7 +100,7 @@ class Aftermath:
         with store.transaction():
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
         if settlement.held:
-            self._crew.tally.count(settlement.verb, job.job_class, duration)
+            self._crew.tally.count(settlement.verb, job.job_class, duration, outcome.kind)
             tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
 
 

@@ -15,6 +15,7 @@ from bgjob.config_texts import (
     MB,
     wrong_class_name,
     wrong_method_name,
+    wrong_metrics_path,
     wrong_module_name,
     wrong_path,
     wrong_web_address,
@@ -37,6 +38,7 @@ class_name = text_of(wrong_class_name, "a dotted name such as app.custom_jobs.Ex
 method_name = text_of(wrong_method_name, "a name such as execute")
 module_name = text_of(wrong_module_name, "a dotted name such as app.boot")
 path_text = text_of(wrong_path, "a path; a relative one starts at the folder above the one of this file")
+metrics_path = text_of(wrong_metrics_path, "a path that ends in .prom, such as storage/bgjob.prom")
 web_address = text_of(wrong_web_address, "a web address such as https://hc-ping.com/your-uuid")
 one_duration = duration()
 
@@ -110,6 +112,7 @@ FILE_KEYS: Table = {
     "alarm_after": (duration(120), 300.0),  # cron's minute may be late; half of it is no outage
     "on_alarm": (class_name, None),
     "on_failure": (class_name, None),
+    "metrics_file": (metrics_path, None),
     "ping_url": (web_address, None),
 }
 HOOKS = ("on_alarm", "on_failure")

@@ -86,6 +86,13 @@ def wrong_path(text: str) -> str | None:
     return None
 
 
+def wrong_metrics_path(text: str) -> str | None:
+    """Return why `text` can't be the path of the metrics, or None."""
+    if text and not text.endswith(".prom"):
+        return "does not end in .prom, so node_exporter would not read it"
+    return wrong_path(text)
+
+
 def wrong_web_address(text: str) -> str | None:
     """Return why `text` can't be an address to ping, or None."""
     if not text.startswith(("http://", "https://")):

@@ -108,6 +108,7 @@ class Config(Value):
         "log_max_size",
         "max_params_size",
         "methods",
+        "metrics_file",
         "on_alarm",
         "on_failure",
         "path",
@@ -139,4 +140,5 @@ class Config(Value):
     alarm_after: float  # seconds that due jobs may wait, or no tick may come
     on_alarm: str | None  # approved class, a job of which is queued with each alarm
     on_failure: str | None  # approved class, a job of which is queued when another job has failed for good
+    metrics_file: str | None  # absolute; where figures for Prometheus are kept
     ping_url: str | None  # told by each tick how it went

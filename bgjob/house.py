@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _LOOK_FOR_ALARMS_EVERY = 30.0
+_METRICS_EVERY = 15.0
 
 
 class House:
@@ -37,6 +38,8 @@ class House:
         self._told_of_logs = False
         self._complaints: set[str] = set()
         self._next_look_for_alarms = 0.0
+        self._next_metrics = clock.monotonic() + _METRICS_EVERY
+        self._told_of_metrics = False
         self.is_overdue = False  # a job waits for too long, though ticks come
         self.is_paused = False
 
@@ -69,6 +72,18 @@ class House:
 
         database = self._queue.connected().database
         self.is_overdue = alarm.look_after(database, self._config, clock.now(), logs=self._logs, console=self._console)
+
+    def look_after_metrics(self, *, last: bool = False) -> None:
+        """Now and then, and for the `last` time in any case, write the figures for Prometheus where the config says."""
+        if self._config.metrics_file is None or (clock.monotonic() < self._next_metrics and not last):
+            return
+        from bgjob import metrics  # noqa: PLC0415  # only where the config asks for it
+
+        trouble = metrics.keep(self._config, clock.now())
+        self._next_metrics = clock.monotonic() + _METRICS_EVERY
+        if trouble and not self._told_of_metrics:
+            self._told_of_metrics = True
+            self._logs.trouble(clock.now(), what=trouble)
 
     def note_pause(self, *, is_paused: bool) -> None:
         """Tell on a terminal that no job is taken any more, and when jobs are taken again."""

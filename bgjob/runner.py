@@ -160,6 +160,8 @@ class Runner:
             if not self._stopped_by:
                 self._house.look_after_alarms(last=True)
         self._house.close(self._number, self._crew.tally)
+        if not self._retired:
+            self._house.look_after_metrics(last=True)
         self._life.free(self._number)
 
     def _work_here(self) -> None:
@@ -335,6 +337,7 @@ class Runner:
                 if self._only is None:
                     self._backlog.look(self._crew.tallied())
                 self._house.look_after_alarms()
+                self._house.look_after_metrics()
         except StoreError as error:
             # The disk may be full just now; running jobs go on, and their own settlement will tell.
             self._house.complain_once(str(error))

@@ -156,6 +156,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # would take a new table, for a CHECK can't be widened.
         "ALTER TABLE attempts ADD COLUMN verdict TEXT",
     ),
+    (
+        # Attempts that did not complete their job: put off, or failed, by outcome.
+        "ALTER TABLE tallies ADD COLUMN postponed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE tallies ADD COLUMN raised INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE tallies ADD COLUMN timed_out INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE tallies ADD COLUMN crashed INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -383,15 +390,22 @@ NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY i
 
 # The sum of what the runners have counted: no settled job pays for a row, and nobody counts a million of them.
 ADD_TO_TALLIES = """
-    INSERT INTO tallies (span, job_class, completed, failed, seconds)
-    VALUES (:span, :job_class, :completed, :failed, :seconds)
+    INSERT INTO tallies (span, job_class, completed, failed, seconds, postponed, raised, timed_out, crashed)
+    VALUES (:span, :job_class, :completed, :failed, :seconds, :postponed, :raised, :timed_out, :crashed)
     ON CONFLICT (span, job_class) DO UPDATE SET
-        completed = completed + :completed, failed = failed + :failed, seconds = seconds + :seconds
+        completed = completed + :completed, failed = failed + :failed, seconds = seconds + :seconds,
+        postponed = postponed + :postponed, raised = raised + :raised, timed_out = timed_out + :timed_out,
+        crashed = crashed + :crashed
 """
 
-# Spans are told by the length of their text, so that neither kind counts for the other.
+# Spans are told by the length of their text, so that neither kind counts for the other. The total is never forgotten.
 FORGET_TALLIES = """
     DELETE FROM tallies WHERE (length(span) = 16 AND span < :minute) OR (length(span) = 13 AND span < :hour)
+"""
+
+TOTALS = """
+    SELECT job_class, completed, failed, seconds, postponed, raised, timed_out, crashed FROM tallies
+    WHERE span = 'total'
 """
 
 # Runners of long ago tell nobody anything; the newest rows stay for the person who asks what happened.

@@ -1,4 +1,4 @@
-"""How many jobs were settled by which verb, class by class, and how many seconds they took.
+"""How many jobs were settled by which verb, class by class, how many attempts failed, and how many seconds they took.
 
 A worker counts in memory that it shares with its runner, which writes down once a second what was added: statistics,
 of which a kill of the runner may take the last second along.
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VERBS = ("complete", "retry", "fail", "postpone", "release")
+FAILURES = ("raised", "timed out", "crashed")  # outcomes
 NOT_APPROVED = ""  # stands for every class that is not approved: anybody may have written anything there
 
 _PLACES = {verb: place for place, verb in enumerate(VERBS)}
-_SECONDS = len(VERBS)
-_EACH = len(VERBS) + 1
+_PLACES_OF_FAILURES = {outcome: len(VERBS) + place for place, outcome in enumerate(FAILURES)}
+_SECONDS = len(VERBS) + len(FAILURES)
+_EACH = _SECONDS + 1
 
 
 def size(classes: int) -> int:
@@ -26,16 +28,20 @@ def size(classes: int) -> int:
 
 
 class Added(NamedTuple):
-    """What was added to the tally of one class."""
+    """What was added to the tally of one class: jobs that ended, their workers' seconds, attempts by their end."""
 
     job_class: str
     completed: int
     failed: int
     seconds: float
+    postponed: int = 0
+    raised: int = 0
+    timed_out: int = 0
+    crashed: int = 0
 
 
 class Tally:
-    """A row of numbers for each approved class, and one for the others: a count by each verb, then the seconds."""
+    """A row of numbers for each approved class, and one for the others: counts by verb and by failure, the seconds."""
 
     __slots__ = ("_numbers", "_places", "classes")
 
@@ -45,11 +51,13 @@ class Tally:
         self._places = {job_class: _EACH * row for row, job_class in enumerate(self.classes)}
         self._numbers = [0.0] * size(len(self.classes) - 1) if numbers is None else numbers
 
-    def count(self, verb: str, job_class: str, seconds: float) -> None:
-        """One more job was settled by `verb`, and had its worker busy for so many seconds."""
+    def count(self, verb: str, job_class: str, seconds: float, outcome: str = "") -> None:
+        """One more job was settled by `verb`, for that `outcome`, and had its worker busy for so many seconds."""
         row = self._places.get(job_class, 0)
         self._numbers[row + _PLACES[verb]] += 1
         self._numbers[row + _SECONDS] += seconds
+        if outcome in _PLACES_OF_FAILURES and verb != "postpone":
+            self._numbers[row + _PLACES_OF_FAILURES[outcome]] += 1
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs were settled by which verb."""
@@ -64,7 +72,9 @@ class Tally:
         """Return what was added since the tally was as `before`."""
         added = [new - old for new, old in zip(self._numbers, before._numbers, strict=True)]
         rows = {name: added[row : row + _EACH] for name, row in self._places.items()}
-        complete, fail = _PLACES["complete"], _PLACES["fail"]
-        return [
-            Added(name, int(row[complete]), int(row[fail]), row[_SECONDS]) for name, row in rows.items() if any(row)
-        ]
+        return [_added(name, row) for name, row in rows.items() if any(row)]
+
+
+def _added(job_class: str, row: list[float]) -> Added:
+    completed, failed, postponed = (int(row[_PLACES[verb]]) for verb in ("complete", "fail", "postpone"))
+    return Added(job_class, completed, failed, row[_SECONDS], postponed, *map(int, row[len(VERBS) : _SECONDS]))

@@ -196,7 +196,7 @@ class Worker:
                 following = self._claim(store, now)
         if settlement.held:
             # With its settlement: by these seconds the end of a backlog is foretold.
-            self._slot.tally.count(settlement.verb, job.job_class, clock.monotonic() - since)
+            self._slot.tally.count(settlement.verb, job.job_class, clock.monotonic() - since, outcome.kind)
         tell(settlement, now, logs=self._logs, console=self._console, duration=duration)
         if self._logs.take_trouble():
             self._slot.note_mute_logs()

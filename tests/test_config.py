@@ -100,6 +100,7 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
         alarm_after=300.0,
         on_alarm=None,
         on_failure=None,
+        metrics_file=None,
         ping_url=None,
     )
 
@@ -131,6 +132,7 @@ def test_every_key_of_the_file_is_read() -> None:
         alarm_after: 10m
         on_alarm: a.Tell
         on_failure: a.B
+        metrics_file: data/jobs.prom
         ping_url: https://example.org/ping?to=me
         """
     )
@@ -145,7 +147,7 @@ def test_every_key_of_the_file_is_read() -> None:
     assert (config.database, config.log_directory) == ("/srv/app/data/jobs.sqlite3", "/var/log/app")
     assert (config.max_params_size, config.log_max_size, config.log_files) == (65536, 2048, 1)
     assert (config.alarm_after, config.on_alarm, config.on_failure) == (600, "a.Tell", "a.B")
-    assert config.ping_url == "https://example.org/ping?to=me"
+    assert (config.metrics_file, config.ping_url) == ("/srv/app/data/jobs.prom", "https://example.org/ping?to=me")
 
 
 def test_a_class_brings_its_own_settings_and_takes_the_others_from_the_file() -> None:
@@ -461,6 +463,8 @@ def test_what_to_keep_is_a_duration_for_each_finished_status(text: str, problem:
         ("on_failure: mail.Failure", "3:13: on_failure: mail.Failure is not approved"),
         ("on_failure: Job", "3:13: on_failure 'Job' names no module"),
         ("on_failure: [app.jobs.Job]", "3:13: on_failure is a list"),
+        ("metrics_file: jobs.txt", "3:15: metrics_file 'jobs.txt' does not end in .prom, so node_exporter would not"),
+        ("metrics_file: ~/jobs.prom", "3:15: metrics_file '~/jobs.prom' begins with '~'"),
         ("ping_url: example.org", "3:11: ping_url 'example.org' does not begin with http:// or https://"),
         ("ping_url: file:///etc/passwd", "3:11: ping_url 'file:///etc/passwd' does not begin with http"),
         ("ping_url: https://", "3:11: ping_url 'https://' is no address"),

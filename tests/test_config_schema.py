@@ -200,6 +200,14 @@ def test_an_address_to_ping_is_judged_alike(address: str, fine: bool) -> None:  
     assert (is_fine(f"{LISTS}ping_url: {address}"), passes(f"{LISTS}ping_url: {address}")) == (fine, fine)
 
 
+@pytest.mark.parametrize(
+    ("path", "fine"),
+    [("storage/jobs.prom", True), ("/var/jobs.prom", True), ("jobs.txt", False), ("~/jobs.prom", False)],
+)
+def test_a_path_of_the_metrics_is_judged_alike(path: str, fine: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert (is_fine(f"{LISTS}metrics_file: {path}"), passes(f"{LISTS}metrics_file: {path}")) == (fine, fine)
+
+
 def test_what_the_schema_cannot_say_is_listed_without_a_line_too_many() -> None:
     keys = config_keys.ALL_KEYS.keys() - {"approved_classes", *config_keys.HOOKS}
     unsaid, stricter = texts(UNSAID), texts(STRICTER)

@@ -60,10 +60,11 @@ def test_what_was_added_is_told_class_by_class_and_others_together() -> None:
     tally.count("complete", "b.B", 1.0)
     tally.count("fail", "no.such", 0.25)
     tally.count("fail", "no.other", 0.25)
-    tally.count("retry", "b.B", 2.0)
+    tally.count("retry", "b.B", 2.0, "timed out")
+    tally.count("postpone", "b.B", 0.5, "raised")
 
-    assert tally.since(before) == [Added(NOT_APPROVED, 0, 2, 0.5), Added("b.B", 1, 0, 3.0)]
-    assert tally.counts() == {"complete": 2, "retry": 1, "fail": 2, "postpone": 0, "release": 0}
+    assert tally.since(before) == [Added(NOT_APPROVED, 0, 2, 0.5), Added("b.B", 1, 0, 3.5, postponed=1, timed_out=1)]
+    assert tally.counts() == {"complete": 2, "retry": 1, "fail": 2, "postpone": 1, "release": 0}
     assert before.counts()["complete"] == 1
 
 
@@ -137,6 +138,8 @@ def test_ticks_of_one_hour_add_up_and_each_minute_has_its_own_row(project: Proje
         ("2026-11-24 02:59", "b.B", 1, 0, 0.0),
         ("2026-11-24 03", "a.A", 5, 0, 1.0),
         ("2026-11-24 03:00", "a.A", 5, 0, 1.0),
+        ("total", "a.A", 8, 1, 2.5),
+        ("total", "b.B", 1, 0, 0.0),
     ]
 
 
@@ -144,7 +147,7 @@ def rows(project: Project) -> list[tuple[Any, ...]]:
     return project.sql("SELECT span, job_class, completed, failed, seconds FROM tallies ORDER BY 1, 2")
 
 
-def test_the_sweep_forgets_minutes_after_two_hours_and_hours_after_thirty_days(project: Project) -> None:
+def test_the_sweep_forgets_minutes_after_two_hours_hours_after_thirty_days_and_no_total(project: Project) -> None:
     project.python("import bgjob; bgjob.run_background_job('app.jobs.Job')")
     database = Database(str(project.database))
     for days, minutes in ((0, 1), (0, 119), (0, 121), (29, 0), (31, 0)):
@@ -160,4 +163,5 @@ def test_the_sweep_forgets_minutes_after_two_hours_and_hours_after_thirty_days(p
     assert [span for span in spans if len(span) == 13] == [
         "2026-10-26 02", "2026-11-24 00", "2026-11-24 01", "2026-11-24 02"
     ]  # fmt: skip
+    assert [row[2] for row in rows(project) if row[0] == "total"] == [5]
     assert [span for span in spans if len(span) == 16] == ["2026-11-24 01:00", "2026-11-24 02:58"]

@@ -109,6 +109,12 @@ def _resume() -> ModuleType:
     return resume
 
 
+def _metrics() -> ModuleType:
+    from bgjob.cli import metrics
+
+    return metrics
+
+
 def _wait_idle() -> ModuleType:
     from bgjob.cli import wait_idle
 
@@ -135,6 +141,7 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "pause": (_pause, "let no job start until resume; what is being run goes on"),
     "resume": (_resume, "let jobs start again"),
     "wait-idle": (_wait_idle, "wait until no job is being run"),
+    "metrics": (_metrics, "print the figures of the queue for Prometheus"),
 }
 # These have `run(arguments)`: they need no config, so it may be missing or wrong.
 _WITHOUT_CONFIG = {"init", "uninstall-cron"}

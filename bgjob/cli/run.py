@@ -133,7 +133,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
     with database.errors_explained():
         try:
             # What the options change is no matter of the next tick's.
-            always_start = written.linger > 0 or written.ping_url is not None
+            always_start = written.linger > 0 or written.ping_url is not None or written.metrics_file is not None
             memo.write(written.path, written.content, database=settings.database, always_start=always_start)
             memo.leave_sign_of_life(database.path)
             fingerprint.is_tick = True
@@ -143,6 +143,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
             newest = RunnerStore(database).newest()
             if not wanted:
                 _tell_why_nothing(console, PauseStore(database).current())
+                _keep_metrics(settings)
                 pings.well()
                 return FINE
         finally:
@@ -198,6 +199,19 @@ def _tell_why_nothing(console: Console, pause: Pause | None) -> None:
         console.say("  nothing is due")
     else:
         console.say(f"  {held_up(pause, clock.now())}")
+
+
+def _keep_metrics(settings: Config) -> None:
+    """Write the figures also when nothing is due: that a tick came is one of them."""
+    if settings.metrics_file is None:
+        return
+    from bgjob import metrics
+
+    trouble = metrics.keep(settings, clock.now())
+    if trouble:
+        logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
+        logs.trouble(clock.now(), what=trouble)
+        logs.close()
 
 
 def _take_or_line_up(lock: QueueLock, life: LifeFile, newest: RunnerRow | None, path: str) -> bool:

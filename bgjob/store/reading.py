@@ -13,6 +13,7 @@ from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
 from bgjob.store.pause import PauseStore
 from bgjob.store.runners import MINUTE
+from bgjob.tally import Added
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class ReadStore:
         """Return what came of the jobs between two instants, to the minute."""
         span = {"after": clock.to_text(since)[:MINUTE], "upto": clock.to_text(now)[:MINUTE]}
         return Ended(*self._database.fetch(sql.ENDED_IN_MINUTES, span)[0])
+
+    def totals(self) -> list[Added]:
+        """Return what the runners have tallied ever, class by class; these numbers only grow."""
+        return [Added(*row) for row in self._database.fetch(sql.TOTALS)]
 
     def failures(self, since: dt.datetime) -> tuple[dict[str, int], bool]:
         """Return how many attempts have failed since then, by outcome, and whether these are all or only the newest."""

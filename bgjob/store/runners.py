@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from bgjob.store.connection import Database
     from bgjob.tally import Added
 
-# How much of a time's text names its minute, and its hour.
+# How much of a time's text names its minute, and its hour. The third span of the tallies is all the time.
 MINUTE, HOUR = len("YYYY-MM-DD HH:MM"), len("YYYY-MM-DD HH")
+TOTAL = "total"
 
 
 class RunnerStore:
@@ -71,9 +72,9 @@ class RunnerStore:
 
 
 def _add(connection: sqlite3.Connection, now: dt.datetime, added: Sequence[Added]) -> None:
-    """Add to the tallies of this minute and of this hour."""
+    """Add to the tallies of this minute, of this hour and of all the time."""
     text = clock.to_text(now)
-    spans = (text[:MINUTE], text[:HOUR])
+    spans = (text[:MINUTE], text[:HOUR], TOTAL)
     connection.executemany(sql.ADD_TO_TALLIES, [{"span": span, **row._asdict()} for row in added for span in spans])
 
 
