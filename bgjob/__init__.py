@@ -21,8 +21,12 @@ if TYPE_CHECKING:
         RetryLater,
         StoreError,
     )
+    from bgjob.lookup import get_job, jobs
+    from bgjob.typed import QueueJob, queue_job
+    from bgjob.views.jobs import Attempt, Job
 
 __all__ = [
+    "Attempt",
     "BgjobError",
     "ConfigError",
     "DatabaseBusyError",
@@ -30,12 +34,17 @@ __all__ = [
     "GiveUp",
     "InvalidJobError",
     "InvalidParamsError",
+    "Job",
     "JobTimeout",
     "LockError",
     "NotApprovedError",
+    "QueueJob",
     "RetryLater",
     "StoreError",
     "__version__",
+    "get_job",
+    "jobs",
+    "queue_job",
     "run_background_job",
     "run_background_jobs",
 ]
@@ -43,13 +52,18 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Loaded on first use: the idle tick imports this package, too, and needs none of it.
+    home: object
     if name in ("run_background_job", "run_background_jobs"):
-        from bgjob import enqueue
-
-        return getattr(enqueue, name)
-    if name in __all__:
-        from bgjob import errors
-
-        return getattr(errors, name)
-    message = f"module 'bgjob' has no attribute {name!r}"
-    raise AttributeError(message)
+        from bgjob import enqueue as home
+    elif name in ("QueueJob", "queue_job"):
+        from bgjob import typed as home
+    elif name in ("get_job", "jobs"):
+        from bgjob import lookup as home
+    elif name in ("Attempt", "Job"):
+        from bgjob.views import jobs as home
+    elif name in __all__:
+        from bgjob import errors as home
+    else:
+        message = f"module 'bgjob' has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(home, name)

@@ -6,10 +6,9 @@ import contextlib
 import datetime as dt
 import os
 import threading
-import time
 from collections.abc import Mapping
 
-from bgjob import approval, clock, config, files, wake, watch
+from bgjob import approval, clock, files, in_force, signature, wake, watch
 from bgjob import params as params_json
 from bgjob.errors import BgjobError, DatabaseBusyError, InvalidJobError, StoreError
 from bgjob.store import connection
@@ -49,15 +48,10 @@ def run_background_job(
     arguments that can't be queued, ConfigError for a wrong config, StoreError when the database can't be used; all are
     BgjobError, and then no row was written.
     """
-    settings = _configs.current()
+    settings = in_force.configs.current()
     now = clock.now()
-    job = _checked(settings, now, job_class, method, params, priority, delay)
-    if connection is not None:
-        _intake.enqueue_along(settings, [job], now, lent=connection)
-        return True
-    _intake.enqueue(settings, [job], now)
-    if now >= _intake.fingerprint_due:
-        _intake.leave_fingerprint(settings, now)
+    job = checked(settings, now, job_class, method, params, priority, delay)
+    queue_checked(settings, [job], now, lent=connection)
     return True
 
 
@@ -70,7 +64,7 @@ def run_background_jobs(
     class alone. `connection`, as there: all of them come and go with your own transaction.
     Raises what `run_background_job` raises; the message names the job by its place, counted from 0.
     """
-    return queue_all(jobs, written=lambda checked: checked, connection=connection)
+    return queue_all(jobs, written=lambda new_jobs: new_jobs, connection=connection)
 
 
 def queue_all(
@@ -83,24 +77,20 @@ def queue_all(
     if isinstance(jobs, (str, bytes, Mapping, type)) or not hasattr(jobs, "__iter__"):
         message = f"jobs must be a list (or another iterable) of jobs, not one {type(jobs).__name__}"
         raise InvalidJobError(message)
-    settings = _configs.current()
+    settings = in_force.configs.current()
     now = clock.now()
-    checked = []
+    new_jobs = []
     for index, job in enumerate(jobs):
         try:
             if type(job) is tuple and 1 <= len(job) <= len(_NAMES):
-                checked.append(_checked(settings, now, *job))
+                new_jobs.append(checked(settings, now, *job))
             else:
-                checked.append(_checked(settings, now, **_arguments(job)))
+                new_jobs.append(checked(settings, now, **_arguments(job)))
         except BgjobError as error:
             error.args = (f"jobs[{index}]: {error}", *error.args[1:])
             raise
-    if checked and connection is not None:
-        _intake.enqueue_along(settings, written(checked), now, lent=connection)
-    elif checked:
-        _intake.enqueue(settings, written(checked), now)
-        if now >= _intake.fingerprint_due:
-            _intake.leave_fingerprint(settings, now)
+    if new_jobs:
+        queue_checked(settings, written(new_jobs), now, lent=connection)
     return True
 
 
@@ -123,7 +113,7 @@ def _arguments(job: object) -> dict[str, Any]:
     raise InvalidJobError(message)
 
 
-def _checked(  # noqa: PLR0917  # a job has five parts
+def checked(  # noqa: PLR0917  # a job has five parts
     settings: Config,
     now: dt.datetime,
     job_class: object,
@@ -132,15 +122,34 @@ def _checked(  # noqa: PLR0917  # a job has five parts
     priority: object = 0,
     delay: object = 0,
 ) -> NewJob:
+    """Return the job as it can be queued at `now`; raises what `run_background_job` raises."""
     name, method = approval.approved(settings, job_class, method)
+    text = params_json.encode(params, limit=settings.max_params_size)
+    signature.check(name, method, params)
     return {
         "job_class": name,
         "method": method,
-        "params": params_json.encode(params, limit=settings.max_params_size),
+        "params": text,
         "priority": _checked_priority(priority),
         "available_at": available_at(_checked_delay(delay), now),
         "created_at": clock.to_text(now),
     }
+
+
+def check_options(priority: object, delay: object) -> None:
+    """Raise InvalidJobError for what can't be a job's priority or delay."""
+    _checked_priority(priority)
+    _checked_delay(delay)
+
+
+def queue_checked(settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object = None) -> int | None:
+    """Write the rows of the jobs, and return the id of one that comes alone: every door for apps ends here."""
+    if lent is not None:
+        return _intake.enqueue_along(settings, jobs, now, lent=lent)
+    job_id = _intake.enqueue(settings, jobs, now)
+    if now >= _intake.fingerprint_due:
+        _intake.leave_fingerprint(settings, now)
+    return job_id
 
 
 def _checked_priority(priority: object) -> int:
@@ -173,47 +182,6 @@ def _checked_delay(delay: object) -> float:
     return seconds
 
 
-class _Configs:
-    """The config in force for this process: read once, and again when its file has changed."""
-
-    def __init__(self) -> None:
-        # Who asked (variable, working directory), the path found, its stamp, the config: one value, so never half one.
-        self._held: tuple[tuple[str | None, str | None], str, tuple[int, int, int] | None, Config] | None = None
-
-    def current(self) -> Config:
-        asked = os.environ.get("BGJOB_CONFIG"), _working_directory()
-        if self._held is not None:
-            held_for, path, held_stamp, settings = self._held
-            if held_for == asked and held_stamp is not None and held_stamp == _stamp(path):
-                return settings
-        path = config.find_config()
-        stamp = _stamp(path)
-        settings = config.read_config(path)
-        # A file that was written a moment ago may change again within one step of the file system's clock.
-        fresh = stamp is None or time.time_ns() - stamp[0] < _CLOCK_STEP_NS  # noqa: TID251  # compared with a file's time
-        self._held = asked, path, None if fresh else stamp, settings
-        return settings
-
-
-_CLOCK_STEP_NS = 50_000_000
-
-
-def _working_directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    # Not the time of the last write, which `cp -p` and rsync set back.
-    return stat.st_ctime_ns, stat.st_size, stat.st_ino
-
-
 _LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 _ONCE = dt.timedelta(days=1)
 _TRY_AGAIN = dt.timedelta(minutes=1)
@@ -236,15 +204,17 @@ class _Intake:
         self.fingerprint_due = _LONG_AGO
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
-    def enqueue(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> None:
+    def enqueue(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> int | None:
+        """Insert the jobs in a transaction of our own; return the id of one that comes alone."""
         self._acquire(settings)
         try:
-            path, alarm = self._write(settings, jobs, now)
+            job_id, path, alarm = self._write(settings, jobs, now)
         finally:
             self._lock.release()
         wake.ping(path)
         if alarm:
             _tell(alarm)
+        return job_id
 
     def enqueue_along(self, settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object) -> int | None:
         """Insert the jobs in the transaction of the caller's own connection; return the id of one that comes alone."""
@@ -315,7 +285,7 @@ class _Intake:
         finally:
             self._lock.release()
 
-    def _write(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> tuple[str, str | None]:
+    def _write(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> tuple[int | None, str, str | None]:
         if self._is_writing:
             message = (
                 f"{settings.database}: this thread is queueing already (from a signal handler?); nothing was queued"
@@ -324,7 +294,7 @@ class _Intake:
         self._is_writing = True
         try:
             database = self._current(settings)
-            enqueue(database, jobs)
+            job_id = enqueue(database, jobs)
             quiet = self._watch.is_quiet(database.path, now, alarm_after=settings.alarm_after)
             alarm = None if quiet else _noticed(database, settings, now)
         except BaseException:
@@ -334,7 +304,7 @@ class _Intake:
             raise
         finally:
             self._is_writing = False
-        return database.path, alarm
+        return job_id, database.path, alarm
 
     def _current(self, settings: Config) -> Database:
         key = settings.database, settings.durability
@@ -396,5 +366,4 @@ def _tell(told: str) -> None:
         alarm.warn(told)
 
 
-_configs = _Configs()
 _intake = _Intake()

@@ -29,6 +29,7 @@ from bgjob import (
     NotApprovedError,
     StoreError,
     enqueue,
+    in_force,
     run_background_job,
     run_background_jobs,
 )
@@ -156,7 +157,7 @@ def test_every_argument_has_its_name(project: Project) -> None:
 
 
 def test_the_examples_of_the_original_queue_as_they_did_there(project: Project) -> None:
-    project.write_jobs("class Job:\n    pass\n")
+    project.write_jobs("class Job:\n    def execute(self, *args, **kwargs):\n        pass\n")
     project.python("""
 from app.jobs import Job
 from bgjob import run_background_job
@@ -201,7 +202,7 @@ def test_a_job_without_a_delay_is_due_even_when_the_clock_is_set_back(project: P
 
 
 def test_a_class_is_queued_under_its_own_name(project: Project) -> None:
-    project.write_jobs("class Job:\n    pass\n")
+    project.write_jobs("class Job:\n    def execute(self):\n        pass\n")
 
     project.python("from app.jobs import Job as Renamed; import bgjob; bgjob.run_background_job(Renamed)")
 
@@ -728,7 +729,7 @@ def test_threads_of_one_process_share_one_connection(project: Project) -> None:
 
 def is_config_kept() -> bool:
     """Return whether the config will be read again only if its file changes: not so in the first moments of a file."""
-    held = enqueue._configs._held
+    held = in_force.configs._held
     return held is not None and held[2] is not None
 
 
@@ -774,8 +775,8 @@ def test_two_edits_within_one_step_of_the_file_systems_clock_are_both_seen(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000_000_000_000
-    monkeypatch.setattr("bgjob.enqueue.time.time_ns", lambda: now)
-    monkeypatch.setattr(enqueue, "_stamp", lambda _: (now - 4_000_000, 1, 1))
+    monkeypatch.setattr("bgjob.in_force.time.time_ns", lambda: now)
+    monkeypatch.setattr(in_force, "_stamp", lambda _: (now - 4_000_000, 1, 1))
     assert run_background_job(JOB)
 
     project.configure(classes="app.jobs.Jab")

@@ -170,18 +170,20 @@ class Database:
             return False
         return True
 
-    def write(self, statement: str, values: Mapping[str, object]) -> None:
+    def write(self, statement: str, values: Mapping[str, object]) -> int | None:
         """Run one statement that writes, as a transaction of its own: committed when this returns.
 
-        Raises DatabaseBusyError after 30 s of waiting for other writers, StoreError when it can't be written.
+        Returns the id of the row that an INSERT has made. Raises DatabaseBusyError after 30 s of
+        waiting for other writers, StoreError when it can't be written.
         """
         self._turn.take()
         try:
-            self._patiently(self.connection.execute, statement, values)
+            cursor = self._patiently(self.connection.execute, statement, values)
         except BaseException as error:
             self.undo(error)
             raise
         self._turn.pass_on()
+        return cursor.lastrowid
 
     def _patiently(self, act: Callable[..., Result], *arguments: object) -> Result:
         started = None

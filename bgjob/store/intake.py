@@ -33,10 +33,13 @@ def enqueue_along(database: Database, job: NewJob) -> None:
     database.connection.execute(sql.ENQUEUE, job)
 
 
-def enqueue(database: Database, jobs: Sequence[NewJob]) -> None:
-    """Insert `jobs` in one transaction, in their order; when this returns they are committed."""
+def enqueue(database: Database, jobs: Sequence[NewJob]) -> int | None:
+    """Insert `jobs` in one transaction, in their order; when this returns they are committed.
+
+    Returns the id of one that comes alone.
+    """
     if len(jobs) == 1:
-        database.write(sql.ENQUEUE, jobs[0])
-    else:
-        with database.transaction() as connection:
-            connection.executemany(sql.ENQUEUE, jobs)
+        return database.write(sql.ENQUEUE, jobs[0])
+    with database.transaction() as connection:
+        connection.executemany(sql.ENQUEUE, jobs)
+    return None
