@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from bgjob.lookup import get_job, jobs
+    from bgjob.reporting import CurrentJob, current_job, set_progress
     from bgjob.typed import QueueJob, queue_job
     from bgjob.views.jobs import Attempt, Job
 
@@ -29,6 +30,7 @@ __all__ = [
     "Attempt",
     "BgjobError",
     "ConfigError",
+    "CurrentJob",
     "DatabaseBusyError",
     "ForeignDatabaseError",
     "GiveUp",
@@ -42,11 +44,13 @@ __all__ = [
     "RetryLater",
     "StoreError",
     "__version__",
+    "current_job",
     "get_job",
     "jobs",
     "queue_job",
     "run_background_job",
     "run_background_jobs",
+    "set_progress",
 ]
 
 
@@ -59,6 +63,8 @@ def __getattr__(name: str) -> object:
         from bgjob import typed as home
     elif name in ("get_job", "jobs"):
         from bgjob import lookup as home
+    elif name in ("CurrentJob", "current_job", "set_progress"):
+        from bgjob import reporting as home
     elif name in ("Attempt", "Job"):
         from bgjob.views import jobs as home
     elif name in __all__:
@@ -66,4 +72,6 @@ def __getattr__(name: str) -> object:
     else:
         message = f"module 'bgjob' has no attribute {name!r}"
         raise AttributeError(message)
-    return getattr(home, name)
+    # Kept, for what is called in a loop must not be looked for each time.
+    found = globals()[name] = getattr(home, name)
+    return found

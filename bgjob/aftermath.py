@@ -14,6 +14,7 @@ from bgjob.store.runners import RunnerStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bgjob.board import Reached
     from bgjob.config import Config
     from bgjob.console import Console
     from bgjob.crew import Child, Crew
@@ -68,7 +69,7 @@ class Aftermath:
             outcome = TimedOut(f"the job's timeout ended its worker after {duration:.1f} s{told}")
         else:
             outcome = Crashed(f"the worker {process.death(code)} in the middle of the job{told}")
-        self._settle(store, job, outcome, output=output, duration=duration)
+        self._settle(store, job, outcome, output=output, duration=duration, reached=child.slot.board.read())
 
     def _is_over_time(self, job: Job, duration: float) -> bool:
         rules = self._config.classes.get(job.job_class)
@@ -95,9 +96,20 @@ class Aftermath:
             outcome = Crashed("its runner died in the middle of the job")
             self._settle(store, job, outcome, output="", duration=0.0)
 
-    def _settle(self, store: JobStore, job: Job, outcome: Crashed | TimedOut, *, output: str, duration: float) -> None:
+    def _settle(
+        self,
+        store: JobStore,
+        job: Job,
+        outcome: Crashed | TimedOut,
+        *,
+        output: str,
+        duration: float,
+        reached: Reached | None = None,
+    ) -> None:
         now = clock.now()
         with store.transaction():
+            if reached is not None:
+                store.note_progress(job.runner, job.worker, reached, now)
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
         if settlement.held:
             self._crew.tally.count(settlement.verb, job.job_class, duration, outcome.kind)

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bgjob.board import Reached
     from bgjob.config import Config
     from bgjob.console import Console
     from bgjob.logs import Logs
@@ -34,6 +35,7 @@ class Child:
         self.slot = slot
         self.capture = capture
         self.killed_after: float | None = None
+        self.reached: Reached | None = None  # as it was written down last
         self.killed_job = 0  # the one that was overdue; its worker may have gone on to the next in that instant
         self._bell = bell
 
@@ -129,6 +131,11 @@ class Crew:
     def tallied(self) -> Tally:
         """Return what the jobs came to so far, those of workers that have ended among them."""
         return self.tally.plus(child.slot.tally for child in self)
+
+    def progress(self) -> list[tuple[Child, Reached]]:
+        """Return how far the jobs are that have come further since that was written down."""
+        seen = [(child, child.slot.board.read()) for child in self]
+        return [(child, reached) for child, reached in seen if reached is not None and reached != child.reached]
 
     def idle(self) -> list[Child]:
         """Return the workers that wait to be woken."""

@@ -32,6 +32,13 @@ def stop() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def seconds_left() -> float | None:
+    """Return how many seconds are left until JobTimeout, 0.0 once it was raised; None where no time-out runs."""
+    if _armed:
+        return signal.getitimer(signal.ITIMER_REAL)[0]
+    return 0.0 if _fired else None
+
+
 def has_fired() -> bool:
     """Return whether JobTimeout was raised since the last `start`; a job may raise one of its own."""
     return _fired

@@ -7,7 +7,7 @@ import sys
 import traceback
 import types
 
-from bgjob import deadline
+from bgjob import deadline, reporting
 from bgjob import params as params_json
 from bgjob.approval import approve
 from bgjob.errors import GiveUp, JobTimeout, NotApprovedError, RetryLater, seconds_of
@@ -37,6 +37,7 @@ def execute(config: Config, job: Job) -> Succeeded | Postponed | Raised | TimedO
         args, kwargs = params_json.decode(job.params)
     except (NotApprovedError, params_json.UnreadableParamsError) as error:
         return Raised(error=str(error), traceback="", final=True)
+    reporting.running = job, rules
     try:
         deadline.start(rules.timeout)
         try:
@@ -45,6 +46,8 @@ def execute(config: Config, job: Job) -> Succeeded | Postponed | Raised | TimedO
             deadline.stop()
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
         return _outcome_of(error)
+    finally:
+        reporting.running = None
     return Succeeded()
 
 

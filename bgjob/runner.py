@@ -330,6 +330,7 @@ class Runner:
         self._next_look_around = clock.monotonic() + _LOOK_EVERY
         try:
             self._house.sync(self._number, self._crew.tallied())
+            self._write_progress()
             if not self._retired:
                 self._house.look_after_logs(may_rotate=True)
                 self._aftermath.rescue(self._queue.connected(), self._life, runner=self._number)
@@ -341,6 +342,24 @@ class Runner:
         except StoreError as error:
             # The disk may be full just now; running jobs go on, and their own settlement will tell.
             self._house.complain_once(str(error))
+
+    def _write_progress(self) -> None:
+        """Write down how far the jobs are, all at once, unless somebody else writes just now: then a second later."""
+        progress = self._crew.progress()
+        if not progress:
+            return
+        store, now = self._queue.connected(), clock.now()
+        if not store.database.begin_if_free():
+            return
+        try:
+            for child, reached in progress:
+                store.note_progress(self._number, child.identity, reached, now)
+            store.database.commit()
+        except BaseException as error:
+            store.database.undo(error)
+            raise
+        for child, reached in progress:
+            child.reached = reached
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self._stopped_by.append(number)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import struct
 
-from bgjob import tally
+from bgjob import board, tally
+from bgjob.board import Board
 from bgjob.tally import Tally
 
 TYPE_CHECKING = False
@@ -25,7 +26,8 @@ _STATE_AT = _JOB.size
 _STOP_AT = _STATE_AT + 1
 _MUTE_AT = _STATE_AT + 2
 _ENDING_AT = _STATE_AT + 3
-_TALLY_AT = _STATE_AT + 8
+_BOARD_AT = _STATE_AT + 8
+_TALLY_AT = _BOARD_AT + -(-board.SIZE // 8) * 8
 
 
 class Slot:
@@ -36,6 +38,7 @@ class Slot:
         size = tally.size(len(classes)) * 8
         self._memory = mmap.mmap(-1, _TALLY_AT + size)
         self._numbers = memoryview(self._memory)[_TALLY_AT:].cast("d")
+        self.board = Board(memoryview(self._memory)[_BOARD_AT:_TALLY_AT])
         self.tally = Tally(classes, self._numbers)
 
     def begin(self, job_id: int, since: float, kill_at: float) -> None:
@@ -106,4 +109,5 @@ class Slot:
     def close(self) -> None:
         """Unmap the memory."""
         self._numbers.release()
+        self.board.close()
         self._memory.close()

@@ -163,6 +163,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tallies ADD COLUMN timed_out INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE tallies ADD COLUMN crashed INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # How far a job is. It is of the attempt that began at `started_at`: no claim pays for resetting it.
+        """
+        CREATE TABLE progress (
+            job_id INTEGER PRIMARY KEY,
+            started_at TEXT,
+            fraction REAL CHECK (fraction IS NULL OR fraction BETWEEN 0 AND 1),
+            text TEXT,
+            updated_at TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TRIGGER progress_leaves_with_its_job AFTER DELETE ON custom_jobs
+            BEGIN DELETE FROM progress WHERE job_id = OLD.id; END
+        """,
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -355,6 +371,14 @@ RECORD_ATTEMPT = """
     SELECT id, min(max(CAST(retry_count AS INTEGER), 0), 999999) + 1, :outcome,
         started_at, :now, :error, :traceback, :output, :verdict
     FROM custom_jobs WHERE id = :id AND status = 'processing' AND runner IS :runner AND worker IS :worker
+"""
+
+NOTE_PROGRESS = """
+    INSERT INTO progress (job_id, started_at, fraction, text, updated_at)
+    SELECT id, started_at, :fraction, :text, :now
+    FROM custom_jobs WHERE id = :job_id AND status = 'processing' AND runner IS :runner AND worker IS :worker
+    ON CONFLICT (job_id) DO UPDATE SET started_at = excluded.started_at, fraction = excluded.fraction,
+        text = excluded.text, updated_at = excluded.updated_at
 """
 
 HELD_BY_OTHERS = """
@@ -640,8 +664,13 @@ NEXT_DUE = """
 """
 
 RUNNING = """
-    SELECT id, job_class, method, started_at, runner, worker FROM custom_jobs
-    WHERE status = 'processing' ORDER BY started_at, id
+    SELECT id, job_class, method, custom_jobs.started_at, runner, worker, fraction, text, progress.updated_at
+    FROM custom_jobs LEFT JOIN progress ON job_id = id AND progress.started_at = custom_jobs.started_at
+    WHERE status = 'processing' ORDER BY custom_jobs.started_at, id
+"""
+PROGRESS_OF = """
+    SELECT fraction, text, progress.updated_at
+    FROM progress JOIN custom_jobs ON job_id = id AND progress.started_at = custom_jobs.started_at WHERE job_id = :id
 """
 LAST_RUNNER = """
     SELECT id, pid, process, version, lingers, started, last_seen, ended FROM runners ORDER BY id DESC LIMIT 1

@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 
-from bgjob import clock, deadline, execution, process
+from bgjob import clock, deadline, execution, process, reporting
 from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
@@ -90,6 +90,7 @@ class Worker:
 
     def _work_until_the_end(self, only: int | None) -> int:
         signal.signal(signal.SIGALRM, deadline.on_alarm)
+        reporting.board = self._slot.board
         clock.pin()
         since = clock.monotonic()
         self._slot.note(0, since, since + SECONDS_FOR_BOOT)
@@ -188,9 +189,12 @@ class Worker:
         self._slot.settle(job.id, since, ended + SECONDS_TO_SETTLE)
         output = self._flushed_output()
         self._look_what_is_left(store, state, outcome, rules)
+        reached = self._slot.board.take()
         following = None
         with store.transaction():
             now = clock.now()  # once the write lock is ours, so that workers start jobs in the order of these times
+            if reached is not None:
+                store.note_progress(job.runner, job.worker, reached, now)
             settlement = settle(store, job, outcome, now, config=self._config, output=output, dice=random.random())  # noqa: S311  # jitter, no secret
             if not last and not self._may_not_go_on():
                 following = self._claim(store, now)

@@ -80,7 +80,7 @@ def test_json_has_the_row_and_the_attempts_under_stable_keys(project: Project) -
 
     told = json.loads(bgjob(project, "show", "1", "--json").stdout)
 
-    assert list(told) == ["job", "attempts", "why_not_running"]
+    assert list(told) == ["job", "attempts", "why_not_running", "progress"]
     assert {name: told["job"][name] for name in ("id", "status", "error", "params")} == {
         "id": 1, "status": "failed", "error": "ValueError: no good", "params": None
     }  # fmt: skip

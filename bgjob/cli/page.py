@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bgjob.store.pause import Pause
+    from bgjob.store.reading import ProgressRow
 
 
 def prepare() -> None:
@@ -68,6 +69,17 @@ def json_time(text: object) -> object:
     if isinstance(text, str) and len(text) == _TIME and text[10] == " ":
         return f"{text[:10]}T{text[11:]}Z"
     return text
+
+
+def how_far(progress: ProgressRow) -> str:
+    """Return how far a job is, such as `40 %: importing rows`."""
+    share = f"{int(progress.fraction * 100 + 1e-9)} %" if progress.fraction is not None else ""
+    return ": ".join(part for part in (share, progress.text) if part) or "unknown"
+
+
+def progress_document(progress: ProgressRow | None) -> dict[str, object] | None:
+    """Return how far a job is as it stands in a document of --json."""
+    return {**progress._asdict(), "updated_at": json_time(progress.updated_at)} if progress else None
 
 
 def pause_document(pause: Pause | None) -> dict[str, object] | None:
@@ -165,11 +177,22 @@ def cut(text: str, room: int) -> str:
 def time_and_age(text: str | None, now: dt.datetime) -> str:
     """Return a time of the database for people: to the second, in UTC, and how long ago, or in how long."""
     try:
-        seconds = (now - clock.from_text(text or "")).total_seconds()
+        return f"{str(text)[:19]} UTC, {_distance(text, now)}"
     except (ValueError, TypeError):  # written past the CHECKs
         return repr(text) if text is not None else "-"
-    distance = f"{ago(seconds)} ago" if seconds >= 0 else f"in {ago(-seconds)}"
-    return f"{str(text)[:19]} UTC, {distance}"
+
+
+def age(text: str | None, now: dt.datetime) -> str:
+    """Return how long ago a time of the database is, or in how long."""
+    try:
+        return _distance(text, now)
+    except (ValueError, TypeError):
+        return "at an unknown time"
+
+
+def _distance(text: str | None, now: dt.datetime) -> str:
+    seconds = (now - clock.from_text(text or "")).total_seconds()
+    return f"{ago(seconds)} ago" if seconds >= 0 else f"in {ago(-seconds)}"
 
 
 def lasting(seconds: float) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bgjob.config import Config
-    from bgjob.store.reading import AttemptRow, JobRow
+    from bgjob.store.reading import AttemptRow, JobRow, ProgressRow
 
 _TIMES = ("created_at", "available_at", "started_at", "finished_at", "updated_at")
 _TOLD_APART = ("id", "job_class", "method", "params", "status", "error")
@@ -43,18 +43,23 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             )
         attempts = store.attempts(job.id)
         why = reasons(store, job, config, now)
+        progress = store.progress(job.id)
     if arguments.json:
-        page.document(_document(job, attempts, why))
+        page.document(_document(job, attempts, why, progress))
     else:
-        _show(job, attempts, why, now)
+        _show(job, attempts, why, progress, now)
     return FINE
 
 
-def _show(job: JobRow, attempts: list[AttemptRow], why: list[str], now: dt.datetime) -> None:
+def _show(
+    job: JobRow, attempts: list[AttemptRow], why: list[str], progress: ProgressRow | None, now: dt.datetime
+) -> None:
     page.say(f"job {job.id}  {job.job_class}.{job.method}", colour=colours.BOLD)
     _field("status", job.status, colour=colours.OF_STATUS.get(job.status))
     for number, reason in enumerate(why):
         _field("" if number else "why", reason)
+    if progress:
+        _field("progress", f"{page.how_far(progress)} ({page.age(progress.updated_at, now)})")
     for name, value in job._asdict().items():
         if name in _TIMES and value is not None:
             _field(name, page.time_and_age(value, now))
@@ -119,7 +124,9 @@ def _block(text: str, *, indent: int = 2) -> None:
         page.say(" " * indent + line)
 
 
-def _document(job: JobRow, attempts: list[AttemptRow], why: list[str]) -> dict[str, object]:
+def _document(
+    job: JobRow, attempts: list[AttemptRow], why: list[str], progress: ProgressRow | None
+) -> dict[str, object]:
     return {
         "job": {name: page.json_time(value) if name in _TIMES else value for name, value in job._asdict().items()},
         "attempts": [
@@ -132,4 +139,5 @@ def _document(job: JobRow, attempts: list[AttemptRow], why: list[str]) -> dict[s
             for attempt in attempts
         ],
         "why_not_running": why,
+        "progress": page.progress_document(progress),
     }

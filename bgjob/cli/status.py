@@ -126,6 +126,8 @@ def _show_running(seen: Overview, now: dt.datetime) -> None:
         since = instant(row.started_at)
         lasting = f", for {ago((now - since).total_seconds())}" if since else ""
         text = f"job {row.id} {row.job_class}.{row.method}{lasting}, process {str(row.worker).split(' ', 1)[0]}"
+        if row.progress:
+            text += f", {page.how_far(row.progress)}"
         if seen.living is not None and row.runner not in seen.living:
             text += f"; its runner {row.runner} is gone, the next tick takes the job back"
         page.told("" if number else "running", text)
@@ -207,6 +209,7 @@ def _facts(seen: Overview | None, config: Config, now: dt.datetime) -> dict[str,
             {
                 **row._asdict(),
                 "started_at": page.json_time(row.started_at),
+                "progress": page.progress_document(row.progress),
                 "runner_lives": None if seen.living is None else row.runner in seen.living,
             }
             for row in seen.running

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from bgjob.board import Reached
     from bgjob.job import Failure, Outcome, Postponed
     from bgjob.store.connection import Database, Transaction
 
@@ -176,6 +177,11 @@ class JobStore:
                 "verdict": getattr(outcome, "verdict", None),
             },
         )
+
+    def note_progress(self, runner: int, worker: str, reached: Reached, now: dt.datetime) -> None:
+        """Write down how far the job that a worker holds says it is; inside a transaction."""
+        values = {**reached._asdict(), "runner": runner, "worker": worker, "now": clock.to_text(now)}
+        self._execute(sql.NOTE_PROGRESS, values)
 
     def held_by(self, runner: int, worker: str) -> Job | None:
         """Return the job that a worker of a runner holds, if any."""

@@ -90,6 +90,14 @@ class FirstDue(NamedTuple):
     since: str | None
 
 
+class ProgressRow(NamedTuple):
+    """How far the last attempt of a job said it was."""
+
+    fraction: float | None
+    text: str | None
+    updated_at: str
+
+
 class RunningRow(NamedTuple):
     """A job that is being run."""
 
@@ -99,6 +107,7 @@ class RunningRow(NamedTuple):
     started_at: str | None
     runner: int | None
     worker: str | None
+    progress: ProgressRow | None
 
 
 class Standing(NamedTuple):
@@ -187,7 +196,8 @@ class ReadStore:
 
     def running(self) -> list[RunningRow]:
         """Return the jobs that are being run, the longest running one first."""
-        return [RunningRow(*row) for row in self._database.fetch(sql.RUNNING)]
+        rows = self._database.fetch(sql.RUNNING)
+        return [RunningRow._make((*row[:6], ProgressRow(*row[6:]) if row[8] is not None else None)) for row in rows]
 
     def standing(self, now: dt.datetime) -> Standing:
         """Return whether jobs are being run or could start, all seen in one moment."""
@@ -246,6 +256,11 @@ class ReadStore:
     def attempts(self, job_id: int) -> list[AttemptRow]:
         """Return the recorded attempts of a job, the first one first."""
         return [AttemptRow(*row) for row in self._database.fetch(sql.ATTEMPTS_OF, {"id": job_id})]
+
+    def progress(self, job_id: int) -> ProgressRow | None:
+        """Return how far the last attempt of a job said it was, if it said so."""
+        rows = self._database.fetch(sql.PROGRESS_OF, {"id": job_id})
+        return ProgressRow(*rows[0]) if rows else None
 
     def last_verdict(self, job_id: int) -> str | None:
         """Return the verdict of the last recorded attempt of a job."""
