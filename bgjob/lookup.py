@@ -101,7 +101,11 @@ def _text(name: str, value: object) -> str | None:
         return None
     if type(value) is not str:
         raise InvalidJobError(f"{name} must be text, not {type(value).__name__}")
-    return value.encode("utf-8", "replace").decode()  # a lone surrogate stands in no row
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidJobError(f"{name} holds a lone surrogate, which no row can hold") from None
+    return value
 
 
 def _whole(name: str, value: object, least: int) -> int:

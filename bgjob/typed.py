@@ -41,11 +41,14 @@ class QueueJob:
         self._at = at
         self._connection = connection
 
+    # In this order pyright's message of a wrong call speaks of the method as it is called, without self.
     @overload
-    def __call__(self, method: Callable[Concatenate[Any, P], object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...  # noqa: D102
+    def __call__(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...  # noqa: D102
 
     @overload
-    def __call__(self, method: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Job: ...  # noqa: D102, F811
+    def __call__(  # noqa: D102, F811
+        self, method: Callable[Concatenate[Any, P], object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job: ...
 
     def __call__(self, method: Callable[..., object], /, *args: Any, **kwargs: Any) -> Job:  # noqa: ANN401, F811
         """Queue a job that calls `method` with these params, and return it: its row is then committed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import sqlite3
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def test_a_job_never_changes(app: Any) -> None:
     job = queue_job(app.Job.build, month="2026-11")
 
     with pytest.raises(AttributeError, match="a Job never changes"):
-        job.status = "completed"
+        job.status = "completed"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         job.params = None  # type: ignore[misc]
     job.params["month"] = "2026-12"
@@ -353,6 +354,22 @@ def test_params_may_have_the_names_of_options(project: Project, app: Any) -> Non
     queue_job(app.Job.execute, method=1, priority=2, delay=3, at=4, self_=5)
 
     assert project.jobs("params, priority") == [('{"method":1,"priority":2,"delay":3,"at":4,"self_":5}', 0)]
+
+
+def test_a_connection_of_the_callers_takes_the_job_along(project: Project, app: Any) -> None:
+    queue_job(app.Job.build, month=1)
+    connection = sqlite3.connect(project.database)
+    within = queue_job.with_options(connection=connection, priority=3)
+
+    rolled_back = within(app.Job.build, month=2)
+    connection.rollback()
+    kept = within.with_options(delay=60)(app.Job.build, month=3)
+    connection.commit()
+    connection.close()
+
+    assert rolled_back.params == {"month": 2}
+    assert [(number, priority) for number, priority in project.jobs("id, priority")] == [(1, 0), (kept.id, 3)]
+    assert get_job(kept.id) == kept
 
 
 # What it costs

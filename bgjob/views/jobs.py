@@ -7,17 +7,25 @@ from bgjob.config_values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
-    from typing import Any
+    from typing import Any, dataclass_transform
 
     from bgjob.store.reading import AttemptRow, JobRow
 
+    @dataclass_transform(frozen_default=True, kw_only_default=True)
+    class Frozen(Value):
+        """What type checkers need to know of a Value: its parts, and that they are never assigned to."""
 
-class Attempt(Value):
-    """One attempt of a job that failed, or that printed something; the others leave no record."""
+else:
+    Frozen = Value
 
-    __slots__ = ("attempt", "error", "finished_at", "outcome", "output", "started_at", "traceback")
+
+class Attempt(Frozen):
+    """One attempt of a job that failed, was postponed or printed something; the others leave no record."""
+
+    __slots__ = ("attempt", "error", "finished_at", "outcome", "output", "started_at", "traceback", "verdict")
     attempt: int  # its number, from 1
     outcome: str  # succeeded, raised, timed out or crashed
+    verdict: str | None  # postponed or gave up, where the job asked for that
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
     error: str | None  # in one line
@@ -25,7 +33,7 @@ class Attempt(Value):
     output: str | None  # what it printed, its first and last 32 KB
 
 
-class Job(Value):
+class Job(Frozen):
     """One job as it was when it was queued or looked up; it never changes, `bgjob.get_job(job.id)` looks again.
 
     All times are aware, in UTC; None where there is none yet, or where another program wrote what is no time.
@@ -99,5 +107,5 @@ def job_of(row: JobRow, database: str) -> Job:
 def _attempt(row: AttemptRow) -> Attempt:
     from bgjob.views.overview import instant  # noqa: PLC0415  # as above
 
-    times = {"started_at": instant(row.started_at), "finished_at": instant(row.finished_at)}
-    return Attempt(**{**row._asdict(), **times})
+    parts = {name: getattr(row, name) for name in Attempt.__slots__}
+    return Attempt(**{**parts, "started_at": instant(row.started_at), "finished_at": instant(row.finished_at)})
