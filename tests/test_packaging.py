@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bgjob
+from hatch_build import PLACES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,13 +26,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_what_shells_and_man_read_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
     about = {name for name in names if name.startswith(f"bgjob-{bgjob.__version__}.dist-info/")}
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bgjob").rglob("*") if is_ours(path)}
-    assert names - about == package
+    shared = {f"bgjob-{bgjob.__version__}.data/data/{place}" for place in PLACES.values()}
+    assert names - about == package | shared
     assert {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE"} <= {name.partition("/")[2] for name in about}
 
 
@@ -52,6 +54,7 @@ def test_the_wheel_works_in_another_projects_environment(wheel: Path, tmp_path: 
 
     assert told[1] == "True\n"
     assert "Hello from the background!" in told[2]
+    assert "bgjob wait\\-idle" in (tmp_path / "env" / PLACES["man"]).read_text()
 
 
 def is_ours(path: Path) -> bool:

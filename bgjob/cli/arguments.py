@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.cli.run import Options
 
+DESCRIPTION = "Run all due background jobs by priority, then exit; cron starts it each minute."
+
 _EXIT_CODES = """\
 exit codes:
   0        done; nothing was due; another runner is at work; or stopped by a
@@ -34,12 +36,28 @@ def parse(arguments: list[str], options: Options, *, program: str = SCRIPT) -> N
     """Fill `options` from the command line; argparse ends the process with 2 on wrong usage, 0 after --help."""
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Run all due background jobs by priority, then exit; cron starts it each minute.",
+        description=DESCRIPTION,
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    place = "config/jobs.yaml beside this script" if program == SCRIPT else "the nearest config/jobs.yaml here or above"
+    add_arguments(parser)
+    parser.parse_args(arguments, namespace=options)
+    if options.config == "":
+        parser.error("--config is empty (an unset variable?); name the file, or leave the option out")
+    if options.at is not None and not options.dry_run:
+        parser.error("--at goes with --dry-run")
+    if options.in_process and (options.check or options.dry_run or options.loop):
+        parser.error("--in-process goes with a plain tick or with --job")
+    if options.exit_code and (options.check or options.dry_run or options.loop):
+        parser.error("--exit-code goes with a plain tick or with --job")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what a tick can be asked for."""
+    place = (
+        "config/jobs.yaml beside this script" if parser.prog == SCRIPT else "the nearest config/jobs.yaml here or above"
+    )
     parser.add_argument("--config", metavar="PATH", help=f"the config (default: $BGJOB_CONFIG, or {place})")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -88,15 +106,6 @@ def parse(arguments: list[str], options: Options, *, program: str = SCRIPT) -> N
     loudness.add_argument("--tell", action="store_true", help=argparse.SUPPRESS)  # what --loop passes on
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if a job failed for good")
     parser.add_argument("--version", action="version", version=f"bgjob {version.__version__}")
-    parser.parse_args(arguments, namespace=options)
-    if options.config == "":
-        parser.error("--config is empty (an unset variable?); name the file, or leave the option out")
-    if options.at is not None and not options.dry_run:
-        parser.error("--at goes with --dry-run")
-    if options.in_process and (options.check or options.dry_run or options.loop):
-        parser.error("--in-process goes with a plain tick or with --job")
-    if options.exit_code and (options.check or options.dry_run or options.loop):
-        parser.error("--exit-code goes with a plain tick or with --job")
 
 
 def _workers(text: str) -> int:

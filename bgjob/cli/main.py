@@ -145,7 +145,9 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
 }
 # These have `run(arguments)`: they need no config, so it may be missing or wrong.
 _WITHOUT_CONFIG = {"init", "uninstall-cron"}
-_RUN = "run"  # its options are those of background_runner.py and go there as they are
+RUN = "run"  # its options are those of background_runner.py and go there as they are
+RUN_TOLD = "run what is due: background_runner.py, with its options"
+DESCRIPTION = "Look at the queue and steer it by hand."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -182,15 +184,15 @@ def _dispatch(typed: list[str]) -> int:
     if place is None:
         _show_help(typed)
     name, rest = typed[place], typed[:place] + typed[place + 1 :]
-    if name == _RUN:
+    if name == RUN:
         return _run(rest)
     if name not in COMMANDS:
         raise exits.WrongUsageError(_unknown(name))
     find_module, told = COMMANDS[name]
     module = find_module()
-    parser = argparse.ArgumentParser(prog=f"bgjob {name}", description=_sentence(told), allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog=f"bgjob {name}", description=sentence(told), allow_abbrev=False)
     module.add_arguments(parser)
-    _add_common(parser)
+    add_common(parser)
     parser.set_defaults(command=name)
     options = parser.parse_args(rest)
     if options.config == "":
@@ -224,25 +226,26 @@ def _run(rest: list[str]) -> int:
 
 
 def _show_help(typed: list[str]) -> NoReturn:
-    names = [*COMMANDS, _RUN]
+    names = [*COMMANDS, RUN]
     width = max(map(len, names)) + 2
     lines = [f"  {name:{width}}{told}" for name, (_, told) in COMMANDS.items()]
-    lines.append(f"  {_RUN:{width}}run what is due: background_runner.py, with its options")
+    lines.append(f"  {RUN:{width}}{RUN_TOLD}")
     parser = argparse.ArgumentParser(
         prog="bgjob",
         usage="bgjob [--config PATH] [--json] COMMAND ...",
-        description="Look at the queue and steer it by hand.",
+        description=DESCRIPTION,
         epilog="commands (bgjob COMMAND --help tells more):\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_common(parser)
+    add_common(parser)
     parser.add_argument("--version", action="version", version=f"bgjob {version.__version__}")
     parser.parse_args(typed)
     parser.error(f"name a command: {', '.join(names)}")
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Take what all commands take."""
     parser.add_argument(
         "--config",
         metavar="PATH",
@@ -251,14 +254,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return what the help says of a command as a sentence."""
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _unknown(name: str) -> str:
     import difflib
 
-    names = [*COMMANDS, _RUN]
+    names = [*COMMANDS, RUN]
     close = difflib.get_close_matches(name, names, 1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return f"there is no command {name!r}{hint} The commands: {', '.join(names)}"
