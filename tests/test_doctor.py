@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from bgjob import clock, mounts
-from bgjob.config import read_config
-from bgjob.views.doctor import examination, interpreter, starts
+from bgjob.config import parse_config, read_config
+from bgjob.views.doctor import cron, examination, interpreter, starts
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from tests.conftest import CODE, Project
 from tests.test_architecture import WAITING_JOB, open_pipe
@@ -872,3 +872,20 @@ def test_a_systemd_service_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert (start.user, start.folder, start.config) == ("nobody", "/srv/app", "/srv/app/config/jobs.yaml")
     assert (start.variables["A"], start.variables["TZ"], start.is_plain) == ("1 2", "UTC", True)
+
+
+@pytest.mark.parametrize(
+    ("folder", "config", "told"),
+    [
+        ("my app", "config/jobs.yaml", "-m bgjob --config '{root}/config/jobs.yaml' run"),
+        ("", "config/jobs.yaml", "background_runner.py"),
+        ("", "config/other jobs.yaml", "background_runner.py"),
+    ],
+)
+def test_the_line_that_is_told_starts_this_very_queue(project: Project, folder: str, config: str, told: str) -> None:
+    root = project.folder / folder
+
+    line = cron.line_for(parse_config(b"approved_classes: []\napproved_methods: []\n", str(root / config)))
+
+    assert line.endswith(told.format(root=root))
+    assert (f"BGJOB_CONFIG='{root}/config/other jobs.yaml' " in line) == ("other" in config)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from bgjob import files
-from bgjob.config import SCRIPT
+from bgjob.config import PLACE, SCRIPT, VARIABLE
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 
 TYPE_CHECKING = False
@@ -27,8 +27,14 @@ _LAUNCHERS = ("conda", "hatch", "pdm", "pipenv", "pixi", "poetry", "pyenv", "uv"
 
 def line_for(config: Config) -> str:
     """Return the crontab line that starts the ticks of `config` with this Python."""
-    script = SCRIPT if os.path.exists(os.path.join(config.root, SCRIPT)) else f"-m bgjob --config {config.path} run"
-    return f"* * * * * cd {shlex.quote(config.root)} && {shlex.quote(sys.executable)} {script}".replace("%", "\\%")
+    named = shlex.quote(config.path)
+    variable, script = "", SCRIPT
+    if not os.path.exists(os.path.join(config.root, SCRIPT)):
+        script = f"-m bgjob --config {named} run"
+    elif config.path != os.path.join(config.root, PLACE):
+        variable = f"{VARIABLE}={named} "
+    line = f"* * * * * cd {shlex.quote(config.root)} && {variable}{shlex.quote(sys.executable)} {script}"
+    return line.replace("%", "\\%")
 
 
 def something_starts_ticks(case: Case) -> Iterator[Finding]:
