@@ -7,6 +7,7 @@ There are two kinds. `no tick`: jobs are due and no tick came for `alarm_after`;
 from __future__ import annotations
 
 import datetime as dt
+from typing import NamedTuple
 
 from bgjob import clock, hooks, process, watch
 from bgjob.console import ago, shown
@@ -31,52 +32,72 @@ def notice(database: Database, config: Config, now: dt.datetime) -> str | None:
     store = AlarmStore(database)
     alarms = store.open()
     if OVERDUE in alarms and watch.take_mark(database.path):
-        return (
-            f"{database.path}: {alarms[OVERDUE].told}"  # a tick has raised it; the processes that queue are told here
-        )
-    if NO_TICK in alarms or store.is_paused():
-        return None
-    silence = _silence(database.path, now)
-    after = dt.timedelta(seconds=config.alarm_after)
-    if silence is not None and (silence < after or not store.is_anything_due(now)):
-        return None
-    oldest = store.oldest_due(now)
-    waits = now - oldest.since if oldest else dt.timedelta()
-    # In a queue that never saw a tick, cron may just be about to be set up; one that somebody works on needs none.
-    if waits < after and (silence is None or _is_somebody_at_work(database)):
-        return None
-    told = _no_tick_told(silence, oldest, now)
-    number = _raised(database, config, NO_TICK, told=told, oldest=oldest, now=now)
-    if number is None:
+        # A tick has raised it; the processes that queue are told here.
+        return f"{database.path}: {alarms[OVERDUE].told}"
+    outage = None if NO_TICK in alarms else _no_tick(database, store, config, now)
+    number = outage and _raised(database, config, outage, now)
+    if outage is None or number is None:
         return None
     logs = Logs.of(config)
-    logs.alarm(now, alarm=number, kind=NO_TICK, told=told)
+    logs.alarm(now, alarm=number, kind=NO_TICK, told=outage.told)
     logs.close()
-    return f"{database.path}: {told}"
+    return f"{database.path}: {outage.told}"
 
 
 def look_after(database: Database, config: Config, now: dt.datetime, *, logs: Logs, console: Console) -> bool:
     """Raise and end alarms, for a tick; return whether a job is overdue though ticks come."""
     store = AlarmStore(database)
     alarms = store.open()
-    after = dt.timedelta(seconds=config.alarm_after)
     if NO_TICK in alarms and _has_ticked_since(alarms[NO_TICK], database.path):
         _end(store, alarms[NO_TICK], now, logs=logs)
-    if OVERDUE not in alarms and not store.is_tended_since(now - after):
+    if OVERDUE not in alarms and not store.is_tended_since(now - _patience(config)):
         return False
-    oldest = None if store.is_paused() else store.oldest_due(now)
-    is_overdue = oldest is not None and now - oldest.since >= after
-    if OVERDUE in alarms and not is_overdue:
+    outage = _overdue(store, config, now)
+    if OVERDUE in alarms and outage is None:
         watch.leave_mark(database.path, marked=False)
         _end(store, alarms[OVERDUE], now, logs=logs)
-    elif OVERDUE not in alarms and oldest is not None and is_overdue:
-        told = _overdue_told(oldest, now)
-        number = _raised(database, config, OVERDUE, told=told, oldest=oldest, now=now)
+    elif OVERDUE not in alarms and outage is not None:
+        number = _raised(database, config, outage, now)
         if number is not None:
             watch.leave_mark(database.path, marked=True)
-            logs.alarm(now, alarm=number, kind=OVERDUE, told=told)
-            console.warn(f"{database.path}: {told}")
-    return is_overdue
+            logs.alarm(now, alarm=number, kind=OVERDUE, told=outage.told)
+            console.warn(f"{database.path}: {outage.told}")
+    return outage is not None
+
+
+class Outage(NamedTuple):
+    """What is wrong, and the job that waits the longest, as far as that is known."""
+
+    kind: str
+    told: str
+    oldest: OldestDue | None
+
+
+def _no_tick(database: Database, store: AlarmStore, config: Config, now: dt.datetime) -> Outage | None:
+    """Return the outage that jobs are due and no tick comes, if that is so."""
+    if store.is_paused():
+        return None
+    silence = _silence(database.path, now)
+    if silence is not None and (silence < _patience(config) or not store.is_anything_due(now)):
+        return None
+    oldest = store.oldest_due(now)
+    waits = now - oldest.since if oldest else dt.timedelta()
+    # In a queue that never saw a tick, cron may just be about to be set up; one that somebody works on needs none.
+    if waits < _patience(config) and (silence is None or _is_somebody_at_work(database)):
+        return None
+    return Outage(NO_TICK, _no_tick_told(silence, oldest, now), oldest)
+
+
+def _overdue(store: AlarmStore, config: Config, now: dt.datetime) -> Outage | None:
+    """Return the outage that a job waits for too long, if that is so."""
+    oldest = None if store.is_paused() else store.oldest_due(now)
+    if oldest is None or now - oldest.since < _patience(config):
+        return None
+    return Outage(OVERDUE, _overdue_told(oldest, now), oldest)
+
+
+def _patience(config: Config) -> dt.timedelta:
+    return dt.timedelta(seconds=config.alarm_after)
 
 
 def warn(told: str) -> None:
@@ -106,10 +127,9 @@ def _is_somebody_at_work(database: Database) -> bool:
     return newest is not None and not newest.ended and process.is_alive(runners.process_of(newest.id))
 
 
-def _raised(
-    database: Database, config: Config, kind: str, *, told: str, oldest: OldestDue | None, now: dt.datetime
-) -> int | None:
+def _raised(database: Database, config: Config, outage: Outage, now: dt.datetime) -> int | None:
     """Enter the outage and queue the hook's job, both or neither; None if another process was quicker, or writes."""
+    kind, told, oldest = outage
     try:
         if not database.begin_if_free():
             return None

@@ -348,7 +348,7 @@ CONFIG = parse_config(
 
 def raise_alarm(database: Database) -> None:
     if OVERDUE not in AlarmStore(database).open():
-        alarm._raised(database, CONFIG, OVERDUE, told="it is so", oldest=None, now=NOW)
+        alarm._raised(database, CONFIG, alarm.Outage(OVERDUE, told="it is so", oldest=None), NOW)
 
 
 ACTS: dict[str, Callable[[Database], object]] = {

@@ -132,13 +132,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
     database = Database(settings.database)
     with database.errors_explained():
         try:
-            # What the options change is no matter of the next tick's.
-            always_start = written.linger > 0 or written.ping_url is not None or written.metrics_file is not None
-            memo.write(written.path, written.content, database=settings.database, always_start=always_start)
-            memo.leave_sign_of_life(database.path)
-            fingerprint.is_tick = True
-            if options.job is None and not options.in_process:  # else it is a person, whose surroundings are others
-                leave(database, fingerprint.TICK, fingerprint.take(settings), clock.now())
+            _leave_signs(written, settings, options, database)
             wanted = _is_runner_wanted(settings, database, only=options.job)
             newest = RunnerStore(database).newest()
             if not wanted:
@@ -168,6 +162,17 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
         finally:
             lock.give_back()
     return A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended
+
+
+def _leave_signs(written: Config, settings: Config, options: Options, database: Database) -> None:
+    """Leave what the next doorman, the processes that queue and the doctor look for."""
+    # What the options change is no matter of the next tick's.
+    always_start = written.linger > 0 or written.ping_url is not None or written.metrics_file is not None
+    memo.write(written.path, written.content, database=settings.database, always_start=always_start)
+    memo.leave_sign_of_life(database.path)
+    fingerprint.is_tick = True
+    if options.job is None and not options.in_process:  # else it is a person, whose surroundings are others
+        leave(database, fingerprint.TICK, fingerprint.take(settings), clock.now())
 
 
 def _is_runner_wanted(settings: Config, database: Database, *, only: int | None) -> bool:
