@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         RetryLater,
         StoreError,
     )
+    from bgjob.job_log import logger
     from bgjob.lookup import get_job, jobs
     from bgjob.reporting import CurrentJob, current_job, set_progress
     from bgjob.typed import QueueJob, queue_job
@@ -47,6 +48,7 @@ __all__ = [
     "current_job",
     "get_job",
     "jobs",
+    "logger",
     "queue_job",
     "run_background_job",
     "run_background_jobs",
@@ -65,6 +67,8 @@ def __getattr__(name: str) -> object:
         from bgjob import lookup as home
     elif name in ("CurrentJob", "current_job", "set_progress"):
         from bgjob import reporting as home
+    elif name == "logger":
+        from bgjob import job_log as home
     elif name in ("Attempt", "Job"):
         from bgjob.views import jobs as home
     elif name in __all__:

@@ -20,6 +20,7 @@ _ROUNDING = 1e-9  # what sums of fractions may be beyond the bounds
 
 # One for the process, which runs one job at a time: so it is there in the job's threads and coroutines, too.
 running: tuple[Job, ClassRules] | None = None
+is_worker = False  # whether this process runs jobs
 board = Board()  # a worker puts one in its place that it shares with its runner
 
 

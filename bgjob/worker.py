@@ -90,7 +90,7 @@ class Worker:
 
     def _work_until_the_end(self, only: int | None) -> int:
         signal.signal(signal.SIGALRM, deadline.on_alarm)
-        reporting.board = self._slot.board
+        reporting.board, reporting.is_worker = self._slot.board, True
         clock.pin()
         since = clock.monotonic()
         self._slot.note(0, since, since + SECONDS_FOR_BOOT)

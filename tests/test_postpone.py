@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bgjob import GiveUp, RetryLater, run_background_job, sql
+from bgjob import jobs as jobs_of
 from tests.test_status import bgjob, queue, status
 
 if TYPE_CHECKING:
@@ -152,6 +153,14 @@ def test_json_has_the_verdict(project: Project) -> None:
         ("raised", "postponed"),
         ("raised", "gave up"),
     ]
+
+
+def test_in_python_the_verdict_stands_with_the_attempt(project: Project) -> None:
+    queue(project, "'later'", "'give_up'")
+
+    project.tick()
+
+    assert [attempt.verdict for job in jobs_of() for attempt in job.attempts] == ["gave up", "postponed"]
 
 
 def test_on_a_terminal_it_is_told_as_later(project: Project) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import bgjob as package
 from bgjob import current_job, run_background_job, set_progress, sql
+from bgjob import jobs as jobs_of
 from bgjob.board import LONGEST_TEXT, SIZE, Board, Reached
 from tests.conftest import wait_until
 from tests.test_architecture import open_pipe
@@ -385,6 +386,18 @@ def test_after_the_death_of_the_runner_too_the_last_that_was_seen_is_kept(projec
     assert told
     assert told[1].startswith("row ")
     assert project.jobs("status") == [("failed",)]
+
+
+def test_in_python_a_job_has_its_progress(project: Project) -> None:
+    queue(project, "'report', [[0.5, 'half']]", "'execute'")
+    project.tick()
+
+    silent, telling = jobs_of()
+
+    told = telling.progress
+    assert told
+    assert (told.fraction, told.text, told.updated_at) == (0.5, "half", telling.finished_at)
+    assert silent.progress is None
 
 
 def test_the_next_attempt_begins_without_any(project: Project) -> None:

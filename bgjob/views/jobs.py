@@ -33,6 +33,15 @@ class Attempt(Frozen):
     output: str | None  # what it printed, its first and last 32 KB
 
 
+class Progress(Frozen):
+    """How far an attempt said it was."""
+
+    __slots__ = ("fraction", "text", "updated_at")
+    fraction: float | None  # a share from 0 to 1
+    text: str | None
+    updated_at: dt.datetime | None
+
+
 class Job(Frozen):
     """One job as it was when it was queued or looked up; it never changes, `bgjob.get_job(job.id)` looks again.
 
@@ -79,6 +88,19 @@ class Job(Frozen):
 
         with reading.ReadStore(self.database) as store:
             return [_attempt(row) for row in store.attempts(self.id)]
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the last attempt said it was, read from the database at each call; None if it said nothing.
+
+        Raises StoreError when the database can't be read.
+        """
+        from bgjob.store import reading  # noqa: PLC0415  # as above
+        from bgjob.views.overview import instant  # noqa: PLC0415  # as above
+
+        with reading.ReadStore(self.database) as store:
+            row = store.progress(self.id)
+        return row and Progress(fraction=row.fraction, text=row.text, updated_at=instant(row.updated_at))
 
 
 def job_of(row: JobRow, database: str) -> Job:
