@@ -80,7 +80,7 @@ def test_json_has_the_row_and_the_attempts_under_stable_keys(project: Project) -
 
     told = json.loads(bgjob(project, "show", "1", "--json").stdout)
 
-    assert list(told) == ["job", "attempts", "why_not_running", "progress"]
+    assert list(told) == ["job", "attempts", "why_not_running", "progress", "log"]
     assert {name: told["job"][name] for name in ("id", "status", "error", "params")} == {
         "id": 1, "status": "failed", "error": "ValueError: no good", "params": None
     }  # fmt: skip
@@ -326,3 +326,60 @@ def test_closed_standard_streams_do_no_harm_to_the_database(project: Project) ->
     connection = sqlite3.connect(project.database)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+# What the logs tell of it
+
+
+def log_of(project: Project, job_id: int) -> list[str]:
+    """Return level and verb of each line that is shown."""
+    told = json.loads(bgjob(project, "show", str(job_id), "--json").stdout)
+    return [" ".join(line.split()[2:4]) for line in told["log"]]
+
+
+def test_the_lines_of_both_logs_about_the_job_are_shown_in_their_order(project: Project) -> None:
+    project.configure("max_retries: 1\nretry_delay: 0", methods="execute, fail")
+    queue(project, "'fail'", "params=[' job=1 ']", "")
+    bgjob(project, "run")
+
+    assert sorted(log_of(project, 1)) == ["ERROR fail", "ERROR raised", "WARNING raised", "WARNING retry"]
+    assert log_of(project, 3) == ["INFO complete"]
+    told = show(project, 3)
+    assert told.splitlines()[-2] == "log"
+    assert " INFO complete job=3 class=app.jobs.Job method=execute " in told.splitlines()[-1]
+
+
+def test_lines_in_logs_that_were_rotated_are_found_and_those_that_only_look_alike_are_not(project: Project) -> None:
+    queue(project, "")
+    bgjob(project, "run")
+    log = project.folder / "storage" / "logs" / "background_jobs.log"
+    line = log.read_text()
+    log.rename(log.with_name(f"{log.name}.1"))
+    alike = (
+        line.replace(" job=1 ", " job=11 "),
+        line.replace(" job=1 ", ' job=2 error="of job=1 again" '),
+        "\t2026-01-01 00:00:00.000000 INFO complete job=1 of a traceback\n",
+    )
+    log.write_text("".join(alike) + line.replace("INFO complete", "INFO requeue").rstrip("\n"))
+
+    assert sorted(log_of(project, 1)) == ["INFO complete", "INFO requeue"]
+
+
+def test_of_many_lines_the_newest_fifty_of_a_log_are_shown(project: Project) -> None:
+    queue(project, "")
+    log = project.folder / "storage" / "logs" / "background_jobs.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"2026-01-01 00:00:{n:02}.000000 INFO retry{n} job=1 x\n" for n in range(60)))
+
+    assert log_of(project, 1) == [f"INFO retry{n}" for n in range(10, 60)]
+
+
+def test_a_log_that_can_not_be_read_is_told_beside_the_job(project: Project) -> None:
+    queue(project, "")
+    (project.folder / "storage" / "logs" / "background_jobs.log").mkdir(parents=True)
+
+    done = bgjob(project, "show", "1")
+
+    assert done.returncode == 0
+    assert "background_jobs.log can't be read: Is a directory" in done.stderr
+    assert "job 1  app.jobs.Job.execute" in done.stdout

@@ -10,6 +10,7 @@ from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.cli.typed import job_id
 from bgjob.job import COMPLETED, POSTPONED
 from bgjob.store import reading
+from bgjob.views import log_lines
 from bgjob.views.overview import instant
 from bgjob.views.waiting import reasons
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import Config
     from bgjob.store.reading import AttemptRow, JobRow, ProgressRow
+    from bgjob.views.log_lines import LogLines
 
 _TIMES = ("created_at", "available_at", "started_at", "finished_at", "updated_at")
 _TOLD_APART = ("id", "job_class", "method", "params", "status", "error")
@@ -44,10 +46,14 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         attempts = store.attempts(job.id)
         why = reasons(store, job, config, now)
         progress = store.progress(job.id)
+    logged = log_lines.of_job(config, job.id)
     if arguments.json:
-        page.document(_document(job, attempts, why, progress))
+        page.document(_document(job, attempts, why, progress) | {"log": logged.lines})
     else:
         _show(job, attempts, why, progress, now)
+        _show_log(logged)
+    for trouble in logged.trouble:
+        page.remark(trouble)
     return FINE
 
 
@@ -106,6 +112,13 @@ def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
     if attempt.output:
         page.say("  output:")
         _block(str(attempt.output), indent=4)
+
+
+def _show_log(logged: LogLines) -> None:
+    if logged.lines:
+        page.say("log")
+        for line in logged.lines:
+            page.say(f"  {line}")
 
 
 def _lasted(start: str | None, end: str | None) -> str:
