@@ -379,6 +379,21 @@ def test_a_crontab_that_was_changed_in_the_same_moment_is_told(project: Project,
     assert "another program changed the crontab in the same moment" in done.stderr
 
 
+def test_projects_that_are_installed_at_once_all_get_their_block(tmp_path: Path, cron: Cron) -> None:
+    cron.replace(CRONTAB.replace("cat crontab ;;", "cat crontab; sleep 0.1 ;;"))  # time between reading and writing
+    projects = [Project(tmp_path / f"project {number}") for number in range(4)]
+
+    command = [sys.executable, "-m", "bgjob", "install-cron", "--no-wait"]
+    started = [
+        subprocess.Popen(command, cwd=one.folder, env=one.environment(PWD=str(one.folder)), stdout=subprocess.DEVNULL)
+        for one in projects
+    ]
+
+    assert [one.wait(60) for one in started] == [0] * 4
+    for one in projects:
+        assert line_of(one, cron.content)
+
+
 def test_the_words_of_busybox_for_no_crontab_are_known(cron: Cron) -> None:
     cron.replace("#!/bin/sh\necho \"crontab: can't open 'root': No such file or directory\" >&2\nexit 1\n")
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
+import time
 
-from bgjob import users
+from bgjob import clock, users
 from bgjob.config import SCRIPT
 from bgjob.errors import BgjobError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bgjob.cli.tick_command import TickCommand
 
 _BEGIN, _END = b"# begin bgjob ", b"# end bgjob "
@@ -103,13 +109,50 @@ def other_lines(content: bytes, command: TickCommand) -> list[str]:
     ]
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep this user's other calls of bgjob waiting from the reading of the crontab to its writing: cron has no lock.
+
+    What is locked is a folder, so nothing is left behind. It is a courtesy, and not waited for for long.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder = os.open(_home(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+            _lock(folder)
+        yield
+
+
+def _home() -> str:
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        home = ""
+    return home if os.path.isdir(home) else "/"
+
+
+def _lock(folder: int) -> None:
+    until = clock.monotonic() + _LONGEST_WAIT
+    while clock.monotonic() < until:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+
+
+_LONGEST_WAIT = 10.0
+
+
 def read() -> bytes:
     """Return the user's crontab, empty if there is none; raises CrontabError with cron's own words."""
     done = _crontab("-l")
     if done.returncode == 0:
         return done.stdout
     told = _words(done)
-    if not done.stdout and ("no crontab" in told or "can't open" in told):  # the latter is what Alpine's says
+    is_missing = "no crontab" in told or ("can't open" in told and "No such file" in told)  # the latter says Alpine's
+    if is_missing and not done.stdout:
         return b""
     raise CrontabError(f"the crontab of {users.name_of(os.getuid())} can't be read: {told}")
 

@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 def _install_and_prove(command: TickCommand, config: Config, *, as_json: bool, wait: bool) -> None:
     installed_at = clock.now()
-    changed = _install(command)
+    with crontab.alone():
+        changed = _install(command)
     user = users.name_of(os.getuid())
     if not as_json:
         page.say(f"{'installed in' if changed else 'it stands already in'} the crontab of {user}:")

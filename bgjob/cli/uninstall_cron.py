@@ -23,11 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Remove the block if it is there; return FINE either way."""
     name = project_name(*place_of(find_config(arguments.config)))
-    content = crontab.read()
-    lines = crontab.block_in(content, name)
-    changed = bool(lines) and not arguments.dry_run
-    if changed:
-        crontab.write(crontab.without_block(content, name))
+    with crontab.alone():
+        content = crontab.read()
+        lines = crontab.block_in(content, name)
+        changed = bool(lines) and not arguments.dry_run
+        if changed:
+            crontab.write(crontab.without_block(content, name))
     if arguments.json:
         told = {"lines": os.fsdecode(lines).splitlines(), "changed": changed}
         page.document({"command": "uninstall-cron", **told})
