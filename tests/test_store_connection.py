@@ -507,6 +507,20 @@ def test_what_nobody_has_open_is_read_where_nothing_can_be_written(project: Proj
         remount("rw")
 
 
+def test_what_nobody_has_open_is_read_where_the_disk_is_full(project: Project) -> None:
+    project.database.parent.mkdir()
+
+    with file_system(project.database.parent):
+        run_background_job(JOB)
+        enqueue._intake._close()
+        with contextlib.suppress(OSError), (project.database.parent / "filler").open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+
+        with ReadStore(str(project.database)) as store:
+            assert store.last_id(10) == 1
+
+
 def test_what_stands_in_a_log_alone_is_never_left_out_where_nothing_can_be_written(project: Project) -> None:
     project.database.parent.mkdir()
 

@@ -57,7 +57,7 @@ class Database:
                 try:
                     self._patiently(lambda: self._prepare(durability, read_only=read_only))
                 except sqlite3.OperationalError as error:
-                    if not (read_only and trouble.is_unusable(error) and _is_at_rest(self.path)):
+                    if not (read_only and trouble.is_of_the_place(error) and _is_at_rest(self.path)):
                         raise
                     self.connection.close()
                     self.is_at_rest = True
@@ -289,8 +289,9 @@ class Database:
 def _is_at_rest(path: str) -> bool:
     """Return whether all that was committed, and nothing else, stands in the file itself.
 
-    So it is while nobody has it open; who may not write to its folder can't make the -shm then, by which readers and
-    writers agree. It is read as one that does not change: whoever begins to write meanwhile spoils this look only.
+    So it is while nobody has it open. Who may not write beside it, or finds the disk full, can't make the -shm then, by
+    which readers and writers agree. So it is read as a file that does not change; whoever begins to write meanwhile
+    spoils this look only.
     """
     try:
         return not any(os.path.exists(log) and os.stat(log).st_size for log in (f"{path}-wal", f"{path}-journal"))

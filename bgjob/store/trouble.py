@@ -41,6 +41,7 @@ _DISK_CODES = (
     sqlite3.SQLITE_IOERR_FSYNC,
 )
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+_NO_SHARED_MEMORY = (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
 _UNUSABLE_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -80,9 +81,10 @@ def _remedy(path: str) -> str:
     )
 
 
-def is_unusable(error: sqlite3.OperationalError) -> bool:
-    """Return whether the file, its folder or what stands beside it can't be opened or written."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNUSABLE_CODES
+def is_of_the_place(error: sqlite3.OperationalError) -> bool:
+    """Return whether the place lets nobody write, or has no room for the file through which memory is shared."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (code & 0xFF) in _UNUSABLE_CODES or code in _NO_SHARED_MEMORY
 
 
 def is_of_the_disk(error: sqlite3.Error) -> bool:
