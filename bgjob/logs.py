@@ -278,8 +278,11 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def _value(text: str) -> str:
     """Return `text` as a value of a log line: bare where it is plain, else quoted with every odd character escaped."""
-    if _PLAIN.fullmatch(text):
-        return text
+    try:
+        if _PLAIN.fullmatch(text):
+            return text
+    except TypeError:  # bytes, which another program wrote past the CHECKs
+        return _value(str(text))
     if len(text) > _LONGEST_VALUE:
         text = text[:_LONGEST_VALUE] + "…"
     return '"' + "".join(_ESCAPES.get(c) or _escaped(c) for c in text) + '"'

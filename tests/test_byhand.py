@@ -277,6 +277,16 @@ def test_the_json_has_the_same_keys_whatever_came_of_it(project: Project) -> Non
 # Many
 
 
+def test_a_row_that_was_written_past_the_checks_holds_up_no_other(project: Project) -> None:
+    insert(project, *[FAILED] * 3)
+    project.sql_unchecked("UPDATE custom_jobs SET job_class = x'ff41', method = x'00' WHERE id = 1")
+
+    bgjob(project, "requeue", "--all")
+
+    assert project.jobs() == [(1, PENDING), (2, PENDING), (3, PENDING)]
+    assert project.log().count(" requeue job=") == 3
+
+
 def test_dry_run_counts_and_changes_nothing(project: Project) -> None:
     insert(project, *[FAILED] * 12)
     before = project.jobs("*")

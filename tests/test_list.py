@@ -158,6 +158,14 @@ def test_what_stands_in_the_database_can_not_move_the_cursor(project: Project) -
     assert told["jobs"][0]["job_class"] == "a\x1b[2J\r\nb\u202e\x00"
 
 
+def test_a_status_that_is_no_text_is_shown_as_it_is(project: Project) -> None:
+    queue(project, "")
+    project.sql_unchecked("UPDATE custom_jobs SET status = x'ff'")
+
+    assert r"b'\xff'" in bgjob(project, "list").stdout
+    assert r"b'\xff'" in bgjob(project, "show", "1").stdout
+
+
 @pytest.mark.parametrize("columns", [80, 160])
 def test_no_line_is_wider_than_the_terminal(project: Project, columns: int) -> None:
     five_jobs(project)

@@ -146,7 +146,7 @@ def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
     room = page.width()
     is_wide = room is None or room >= _WIDE
     head = ["ID", "STATUS", "PRIORITY", "CHANGED", "JOB"]
-    rows = [[str(job.id), job.status, str(job.priority), _when(job, now), _name(job)] for job in jobs]
+    rows = [[str(job.id), str(job.status), str(job.priority), _when(job, now), _name(job)] for job in jobs]
     if is_wide:
         head.append("ERROR OR PARAMS")
         # A long name must not take all the room; without a terminal nothing is cut.

@@ -61,7 +61,7 @@ def _show(
     job: JobRow, attempts: list[AttemptRow], why: list[str], progress: ProgressRow | None, now: dt.datetime
 ) -> None:
     page.say(f"job {job.id}  {job.job_class}.{job.method}", colour=colours.BOLD)
-    _field("status", job.status, colour=colours.OF_STATUS.get(job.status))
+    _field("status", str(job.status), colour=colours.OF_STATUS.get(job.status))
     for number, reason in enumerate(why):
         _field("" if number else "why", reason)
     if progress:
