@@ -16,6 +16,9 @@ from bgjob import clock
 HINT = "is cron running? bgjob doctor looks for the reason"
 LOOK_EVERY = 10.0  # seconds of this process between two looks at the database
 
+# Two minutes without a tick are no delay of cron's any more.
+_SILENT_AFTER = dt.timedelta(minutes=2)
+
 # A machine that was just started has not had the first minute yet in which cron starts a tick.
 _FIRST_MINUTES = 120.0
 
@@ -56,6 +59,11 @@ def last_tick(database: str) -> dt.datetime | None:
         return dt.datetime.fromtimestamp(sign.st_mtime, dt.UTC) if sign else None
     except (ValueError, OverflowError):  # no time that a clock could have told
         return None
+
+
+def is_silent(last_tick: dt.datetime | None, now: dt.datetime) -> bool:
+    """Return whether no tick has come for so long that cron must have stopped."""
+    return last_tick is None or now - last_tick > _SILENT_AFTER
 
 
 def leave_mark(database: str, *, marked: bool) -> None:

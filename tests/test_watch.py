@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bgjob import clock
-from bgjob.cli import watch
+from bgjob.cli import screen
 from bgjob.errors import StoreError
 from tests.conftest import CODE, wait_until
 from tests.test_status import bgjob, queue
@@ -280,7 +280,7 @@ def test_a_frozen_clock_drives_it(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     now = [dt.datetime(2026, 11, 24, 2, tzinfo=dt.UTC)]
     monkeypatch.setattr(clock, "now", lambda: now[0])
 
-    def wait(_bell: watch.Bell, seconds: float) -> None:
+    def wait(_bell: screen.Bell, seconds: float) -> None:
         now[0] += dt.timedelta(seconds=seconds)
         if now[0].minute == 2:
             raise KeyboardInterrupt
@@ -290,9 +290,9 @@ def test_a_frozen_clock_drives_it(monkeypatch: pytest.MonkeyPatch, capsys: pytes
             raise StoreError("gone")
         print(at.time())  # noqa: T201  # as a command does
 
-    monkeypatch.setattr(watch.Bell, "wait", wait)
+    monkeypatch.setattr(screen.Bell, "wait", wait)
 
-    code = watch.watch(look, lambda what: print(f"! {what}"), every=40.0, on_screen=False)  # noqa: T201  # as above
+    code = screen.watch(look, lambda what: print(f"! {what}"), every=40.0, on_screen=False)  # noqa: T201  # as above
 
     assert code == 0
     assert capsys.readouterr().out.splitlines() == ["02:00:00", "02:00:40", "! gone"]

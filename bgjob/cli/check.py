@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from bgjob.cli.imports import Finding
+    from bgjob.cli.imports import Imported
     from bgjob.config import Config
 
 
@@ -62,7 +62,7 @@ def check(config: Config) -> int:
 _BOOT = "boot: "
 
 
-def _problems(config: Config, findings: dict[str, Finding]) -> list[str]:
+def _problems(config: Config, findings: dict[str, Imported]) -> list[str]:
     """Return a line for `boot`, if that can't be imported, else for each approved class and method not found."""
     if findings[BOOT].problem:
         return [f"{_BOOT}{config.boot}{findings[BOOT].problem}"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bgjob.config import Config
 
 
-class Finding(NamedTuple):
+class Imported(NamedTuple):
     """What came of an import: which approved methods the class has, or why it can't be used."""
 
     methods: list[str]
@@ -33,9 +33,9 @@ class Finding(NamedTuple):
 BOOT = ""  # stands for the module `boot` among the names of the classes
 
 
-def find_all(config: Config) -> dict[str, Finding]:
+def find_all(config: Config) -> dict[str, Imported]:
     """Return what came of `BOOT` and of each approved class; of `BOOT` alone if that can't be imported."""
-    findings: dict[str, Finding] = {}
+    findings: dict[str, Imported] = {}
     while missing := [name for name in (BOOT, *config.classes) if name not in findings]:
         # After a class that ended the process, the others are looked at in a new one, which needs `boot` again.
         findings |= _find(config, list(dict.fromkeys((BOOT, *missing))))
@@ -44,7 +44,7 @@ def find_all(config: Config) -> dict[str, Finding]:
     return findings
 
 
-def _find(config: Config, names: list[str]) -> dict[str, Finding]:
+def _find(config: Config, names: list[str]) -> dict[str, Imported]:
     """Import the names in a process; return what came of each, up to the first that ended it or did not end."""
     reader, writer = os.pipe()
     parent = os.getpid()
@@ -59,7 +59,7 @@ def _find(config: Config, names: list[str]) -> dict[str, Finding]:
             seconds = min(rules.timeout, SECONDS_FOR_BOOT) if rules else SECONDS_FOR_BOOT
             until = clock.monotonic() + seconds
             line = _line(reader, pid, until)
-            findings[name] = _said(line) if line else Finding([], _ending(pid, until, seconds))
+            findings[name] = _said(line) if line else Imported([], _ending(pid, until, seconds))
             if not line:
                 break
     finally:
@@ -92,12 +92,12 @@ def _line(reader: int, pid: int, until: float) -> bytes:
     return line
 
 
-def _said(line: bytes) -> Finding:
+def _said(line: bytes) -> Imported:
     try:
         methods, problem = json.loads(line)
-        return Finding(list(map(str, methods)), str(problem))
+        return Imported(list(map(str, methods)), str(problem))
     except (ValueError, TypeError):
-        return Finding([], ": its import writes into files that it did not open, so no more can be told")
+        return Imported([], ": its import writes into files that it did not open, so no more can be told")
 
 
 def _ending(pid: int, until: float, seconds: float) -> str:
@@ -125,24 +125,24 @@ def _import_and_exit(config: Config, names: list[str], *, writer: int, parent: i
         os._exit(0)
 
 
-def _boot(config: Config) -> Finding:
+def _boot(config: Config) -> Imported:
     try:
         execution.import_boot(config)
     except BaseException as error:  # noqa: BLE001  # the edge of user code
-        return Finding([], f" can't be imported: {execution.described(error).error}")
-    return Finding([])
+        return Imported([], f" can't be imported: {execution.described(error).error}")
+    return Imported([])
 
 
-def _class(config: Config, name: str) -> Finding:
+def _class(config: Config, name: str) -> Imported:
     try:
         job_class = execution.find_class(name)
     except execution.NotRunnableError as error:
-        return Finding([], f": {error}")
+        return Imported([], f": {error}")
     except BaseException as error:  # noqa: BLE001  # the edge of user code
-        return Finding([], f" can't be imported: {execution.described(error).error}")
+        return Imported([], f" can't be imported: {execution.described(error).error}")
     found = []
     for method in sorted(config.classes[name].methods):
         with contextlib.suppress(execution.NotRunnableError):
             execution.check_method(job_class, method)
             found.append(method)
-    return Finding(found)
+    return Imported(found)

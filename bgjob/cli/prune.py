@@ -6,9 +6,9 @@ import collections
 
 from bgjob import clock, users
 from bgjob.cli import journal, page
+from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE
-from bgjob.cli.progress import Bar
 from bgjob.cli.typed import span
 from bgjob.store import reading, upkeep
 from bgjob.store.connection import Database

@@ -10,8 +10,8 @@ import sys
 
 from bgjob import clock, run_background_job
 from bgjob.cli import page
+from bgjob.cli.bar import Bar, Counted
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
-from bgjob.cli.progress import Bar, Counted
 from bgjob.cli.typed import span
 from bgjob.config import VARIABLE
 from bgjob.console import shown

@@ -9,7 +9,7 @@ from bgjob.cli.typed import span
 from bgjob.console import ago, held_up, is_screen
 from bgjob.job import FAILED
 from bgjob.store import reading
-from bgjob.views.overview import STATUSES, instant, is_silent, overview
+from bgjob.views.overview import STATUSES, instant, overview
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             raise WrongUsageError("--every goes with --watch")
         _look(config, clock.now(), _document if arguments.json else _show)
         return FINE
-    from bgjob.cli import watch as watching
+    from bgjob.cli import screen
 
     every = _EVERY if arguments.every is None else arguments.every
     if every < _SHORTEST:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     elif is_screen(1):
         tell, on_screen = _show, True
     complain = _complaint_in_a_line if arguments.json else page.lines
-    return watching.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
+    return screen.watch(lambda now: _look(config, now, tell), complain, every=every, on_screen=on_screen)
 
 
 def _look(config: Config, now: dt.datetime, tell: Callable[[Overview | None, Config, dt.datetime], None]) -> None:
@@ -107,7 +107,7 @@ def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
     if due_at:
         page.told("next", f"due in {ago((due_at - now).total_seconds())}")
     _show_running(seen, now)
-    is_dead = is_silent(seen.last_tick, now) and not seen.is_at_work
+    is_dead = watch.is_silent(seen.last_tick, now) and not seen.is_at_work
     page.told("last tick", _tick(seen, now), colour=colours.YELLOW if is_dead else None)
     page.told("runner", _runner(seen, now))
     page.told("last hour", _last_hour(seen))
@@ -137,7 +137,7 @@ def _show_running(seen: Overview, now: dt.datetime) -> None:
 
 def _tick(seen: Overview, now: dt.datetime) -> str:
     told = f"{ago((now - seen.last_tick).total_seconds())} ago" if seen.last_tick else "never"
-    if is_silent(seen.last_tick, now) and not seen.is_at_work:
+    if watch.is_silent(seen.last_tick, now) and not seen.is_at_work:
         told += f": {watch.HINT}"
     return told
 

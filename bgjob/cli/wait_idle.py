@@ -15,7 +15,7 @@ from bgjob.console import ago, is_screen, shown
 from bgjob.store import reading
 from bgjob.store.reading import Standing
 from bgjob.views import signs
-from bgjob.views.overview import instant, is_silent
+from bgjob.views.overview import instant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _look(path: str, now: dt.datetime) -> _Seen:
 
 
 def _is_deserted(store: ReadStore, now: dt.datetime) -> bool:
-    return signs.is_at_work(store) is False and is_silent(watch.last_tick(store.path), now)
+    return signs.is_at_work(store) is False and watch.is_silent(watch.last_tick(store.path), now)
 
 
 class _Teller:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 STATUSES = (PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED)
 LATELY = dt.timedelta(hours=1)
 
-# Two minutes without a tick are no delay of cron's any more.
-SILENT_AFTER = dt.timedelta(minutes=2)
-
 
 class Overview(NamedTuple):
     """What `status` tells."""
@@ -104,11 +101,6 @@ def _holder(database: str, runner: LastRunner | None, living: set[int] | None) -
     if runner and not runner.ended and living and runner.id in living:
         return runner.pid
     return signs.lock_holder(database)
-
-
-def is_silent(last_tick: dt.datetime | None, now: dt.datetime) -> bool:
-    """Return whether no tick has come for so long that cron must have stopped."""
-    return last_tick is None or now - last_tick > SILENT_AFTER
 
 
 def instant(text: object) -> dt.datetime | None:

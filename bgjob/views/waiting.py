@@ -7,7 +7,7 @@ from bgjob.console import ago, paused
 from bgjob.errors import NotApprovedError
 from bgjob.job import PENDING, POSTPONED, PROCESSING
 from bgjob.views import signs
-from bgjob.views.overview import instant, is_silent
+from bgjob.views.overview import instant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _why_it_waits(store: ReadStore, job: JobRow, config: Config, now: dt.datetim
         told.append(f"due in {ago((due_at - now).total_seconds())}: {_because(store, job)}")
     tick = watch.last_tick(store.path)
     working = signs.is_at_work(store)
-    if is_silent(tick, now) and not working:
+    if watch.is_silent(tick, now) and not working:
         told.append(_silence(tick, now))
     if not is_due:
         return told

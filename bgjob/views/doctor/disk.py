@@ -32,7 +32,7 @@ def disk_has_room(case: Case) -> Iterator[Finding]:
         free = room.f_bavail * room.f_frsize
         if free < _LITTLE:
             what = f"the disk of {there} has {free // _MB} MB left: when it is full, nothing can be queued or logged"
-            mend = "free some space; `bgjob delete --status completed --all` removes finished jobs, `keep` keeps fewer"
+            mend = "free some space; bgjob prune makes room within the database, but leaves the file as long as it is"
             yield Finding(PROBLEM if free < _TOO_LITTLE else WARNING, what, mend)
         if room.f_files and room.f_favail < _FEW_FILES:
             what = f"the disk of {there} has room for {room.f_favail} more files, however small"

@@ -7,7 +7,6 @@ import os
 from typing import NamedTuple
 
 from bgjob import watch
-from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Case(NamedTuple):
     @property
     def is_silent(self) -> bool:
         """Whether no tick has come for so long that cron must have stopped."""
-        return is_silent(self.last_tick, self.now)
+        return watch.is_silent(self.last_tick, self.now)
 
     def sides(self) -> Iterator[Side]:
         """Return all that were seen."""

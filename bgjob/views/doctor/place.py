@@ -10,7 +10,6 @@ from bgjob import clock, files, watch
 from bgjob.errors import BgjobError
 from bgjob.store import reading
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
-from bgjob.views.overview import is_silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def one_file(case: Case) -> Iterator[Finding]:
             continue
         # What stands here was copied or moved from there.
         count = _waiting(theirs, case.now)
-        if count and is_silent(watch.last_tick(theirs), case.now):
+        if count and watch.is_silent(watch.last_tick(theirs), case.now):
             what = f"{who} used {theirs} before, where {_jobs(count)} and no tick looks; this one is {ours}"
             mend = (
                 f"write one absolute path into the configs of both sides, such as `database: {ours}`; restart the app"
