@@ -20,6 +20,7 @@ from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database
 from tests.conftest import wait_until
+from tests.test_status import bgjob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,24 +57,6 @@ def insert(project: Project, *statuses: str, **values: object) -> list[int]:
         "INSERT INTO attempts (job_id, attempt, outcome, finished_at) SELECT id, 1, 'raised', '' FROM custom_jobs"
     )
     return list(range(first, first + len(statuses)))
-
-
-def bgjob(
-    project: Project, *arguments: str, code: int = 0, typed: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, without a terminal; fail the test unless it ends with `code`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bgjob", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=project.folder,
-        env=project.environment(),
-        **({"stdin": subprocess.DEVNULL} if typed is None else {"input": typed}),
-    )
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def on_terminal(project: Project, *arguments: str, typed: str) -> tuple[int, str]:

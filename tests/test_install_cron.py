@@ -20,6 +20,7 @@ from bgjob.cli.crontab import CrontabError
 from bgjob.cli.tick_command import TickCommand
 from bgjob.views import signs
 from tests.conftest import CODE, Project, wait_until
+from tests.test_status import bgjob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,23 +67,6 @@ def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cron:
     monkeypatch.setenv("PATH", f"{made.folder / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("CRONTABS", str(made.folder))
     return made
-
-
-def bgjob(
-    project: Project, *arguments: str, code: int = 0, cwd: Path | None = None, **more: str
-) -> subprocess.CompletedProcess[str]:
-    """Run `bgjob` with these arguments to its end, expecting an exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bgjob", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd or project.folder,
-        env=project.environment(PWD=str(cwd or project.folder), **more),
-    )
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 def install(project: Project, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,8 @@ from bgjob import clock, run_background_job
 from bgjob.store import upkeep
 from bgjob.store.connection import Database
 from bgjob.store.upkeep import STRETCH
-from tests.test_byhand import bgjob, on_terminal
+from tests.test_byhand import on_terminal
+from tests.test_status import bgjob
 
 if TYPE_CHECKING:
     from tests.conftest import Project

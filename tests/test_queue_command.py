@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bgjob import clock
-from tests.test_byhand import bgjob
+from tests.test_status import bgjob
 
 if TYPE_CHECKING:
     from tests.conftest import Project

@@ -16,6 +16,8 @@ from tests.conftest import wait_until
 from tests.test_architecture import WAITING_JOB, open_pipe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Project
 
 JOBS = """
@@ -26,16 +28,20 @@ class Job:
 """
 
 
-def bgjob(project: Project, *arguments: str, code: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run `bgjob` with these arguments to its end, expecting an exit code."""
+def bgjob(
+    project: Project, *arguments: str, code: int = 0, typed: str | None = None, cwd: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `bgjob` to its end, without a terminal, in an environment with `more`; fail the test unless it ends so."""
+    folder = cwd or project.folder
     done = subprocess.run(
         [sys.executable, "-m", "bgjob", *arguments],
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=project.folder,
-        env=project.environment(**more),
+        cwd=folder,
+        env=project.environment(**{"PWD": str(folder), **more}),
+        **({"stdin": subprocess.DEVNULL} if typed is None else {"input": typed}),
     )
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done

@@ -19,7 +19,7 @@ from bgjob.cli.tick_command import tick_command
 from bgjob.config import read_config
 from tests.conftest import CODE, Project
 from tests.test_cron import give_up
-from tests.test_install_cron import bgjob
+from tests.test_status import bgjob
 
 if TYPE_CHECKING:
     from pathlib import Path

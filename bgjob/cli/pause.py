@@ -54,9 +54,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         )
         return FINE
     told = f"already {paused(*before, now=now)}" if before else "paused"
-    if before and is_changed:
-        told += f"; the reason is now: {reason}"
-    page.say(f"{told}; {_left_running(running)}")
+    new_reason = f"; the reason is now: {reason}" if before and is_changed else ""
+    page.say(f"{told}{new_reason}; {_left_running(running)}")
     return FINE
 
 
