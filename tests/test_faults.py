@@ -17,7 +17,7 @@ import pytest
 from bgjob import alarm, enqueue, run_background_job
 from bgjob.config import parse_config
 from bgjob.errors import StoreError
-from bgjob.job import Job, Raised, Succeeded
+from bgjob.job import Job, Postponed, Raised, Succeeded
 from bgjob.settlement import settle
 from bgjob.store import connection, intake
 from bgjob.store.alarms import OVERDUE, AlarmStore
@@ -360,6 +360,10 @@ ACTS: dict[str, Callable[[Database], object]] = {
     "complete": within(lambda jobs: jobs.complete(HELD, NOW, outcome=Succeeded(), output="output")),
     "retry": within(lambda jobs: jobs.retry(HELD, NOW, failure=FAILURE, output="", available_at=NOW)),
     "fail": within(lambda jobs: jobs.fail(HELD, NOW, failure=FAILURE, output="")),
+    "postpone": within(
+        lambda jobs: jobs.postpone(HELD, NOW, outcome=Postponed(1.0, "later"), output="", available_at=NOW)
+    ),
+    "postponements": within(lambda jobs: jobs.postponements(HELD)),
     "release": within(lambda jobs: jobs.release(HELD, NOW)),
     "held_by": lambda database: JobStore(database).held_by(OWNER.runner, OWNER.worker),
     "held_by_others": lambda database: JobStore(database).held_by_others(2),
