@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bgjob import version
-from bgjob.cli.typed import job_id, span
+from bgjob.cli.kinds import job_id, span
 from bgjob.config import SCRIPT
 
 TYPE_CHECKING = False

@@ -10,8 +10,8 @@ from bgjob.cli import journal, page
 from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
+from bgjob.cli.kinds import job_id, text
 from bgjob.cli.moments import read_past
-from bgjob.cli.typed import job_id, text
 from bgjob.job import PROCESSING
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database

@@ -7,8 +7,8 @@ import argparse
 from bgjob import clock
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
+from bgjob.cli.kinds import span, text
 from bgjob.cli.moments import WrongTimeError, read_past
-from bgjob.cli.typed import span, text
 from bgjob.console import ago, cut_left, shown
 from bgjob.job import PENDING, PROCESSING
 from bgjob.store import reading

@@ -9,7 +9,7 @@ from bgjob.cli import journal, page
 from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE
-from bgjob.cli.typed import span
+from bgjob.cli.kinds import span
 from bgjob.store import reading, upkeep
 from bgjob.store.connection import Database
 

@@ -12,7 +12,7 @@ from bgjob import clock, run_background_job
 from bgjob.cli import page
 from bgjob.cli.bar import Bar, Counted
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
-from bgjob.cli.typed import span
+from bgjob.cli.kinds import span
 from bgjob.config import VARIABLE
 from bgjob.console import shown
 from bgjob.enqueue import queue_all

@@ -7,7 +7,7 @@ import json
 from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, NoMatchError
-from bgjob.cli.typed import job_id
+from bgjob.cli.kinds import job_id
 from bgjob.job import COMPLETED, POSTPONED
 from bgjob.store import reading
 from bgjob.views import log_lines

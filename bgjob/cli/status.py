@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgjob import clock, watch
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, WrongUsageError
-from bgjob.cli.typed import span
+from bgjob.cli.kinds import span
 from bgjob.console import ago, held_up, is_screen
 from bgjob.job import FAILED
 from bgjob.store import reading

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bgjob import clock, watch
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH
-from bgjob.cli.typed import span
+from bgjob.cli.kinds import span
 from bgjob.console import ago, is_screen, shown
 from bgjob.store import reading
 from bgjob.store.reading import Standing

@@ -1,4 +1,4 @@
-"""An id, a span, a text as a person types them; of what is none, argparse tells which option it was for."""
+"""The kinds of values that a person types: an id, a span, a text; of what is none, argparse tells the option."""
 
 from __future__ import annotations
 
