@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bgjob import alarm, enqueue, run_background_job
+from bgjob.board import Reached
 from bgjob.config import parse_config
 from bgjob.errors import StoreError
 from bgjob.job import Job, Postponed, Raised, Succeeded
@@ -364,6 +365,9 @@ ACTS: dict[str, Callable[[Database], object]] = {
         lambda jobs: jobs.postpone(HELD, NOW, outcome=Postponed(1.0, "later"), output="", available_at=NOW)
     ),
     "postponements": within(lambda jobs: jobs.postponements(HELD)),
+    "note_progress": within(
+        lambda jobs: jobs.note_progress(OWNER.runner, OWNER.worker, Reached(HELD.id, 0.4, "half-way"), NOW)
+    ),
     "release": within(lambda jobs: jobs.release(HELD, NOW)),
     "held_by": lambda database: JobStore(database).held_by(OWNER.runner, OWNER.worker),
     "held_by_others": lambda database: JobStore(database).held_by_others(2),
