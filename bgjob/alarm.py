@@ -48,7 +48,7 @@ def look_after(database: Database, config: Config, now: dt.datetime, *, logs: Lo
     """Raise and end alarms, for a tick; return whether a job is overdue though ticks come."""
     store = AlarmStore(database)
     alarms = store.open()
-    if NO_TICK in alarms and _has_ticked_since(alarms[NO_TICK], database.path):
+    if NO_TICK in alarms and _has_ticked_since(alarms[NO_TICK], database.path, now):
         _end(store, alarms[NO_TICK], now, logs=logs)
     if OVERDUE not in alarms and not store.is_tended_since(now - _patience(config)):
         return False
@@ -112,9 +112,13 @@ def _silence(database: str, now: dt.datetime) -> dt.timedelta | None:
     return None if last is None else now - last
 
 
-def _has_ticked_since(alarm: OpenAlarm, database: str) -> bool:
-    last = watch.last_tick(database)
-    return last is not None and last > clock.from_text(alarm.raised_at)
+_AT_ONCE = dt.timedelta(minutes=1)  # another process may have raised it while this one began to look
+
+
+def _has_ticked_since(alarm: OpenAlarm, database: str, now: dt.datetime) -> bool:
+    last, raised_at = watch.last_tick(database), clock.from_text(alarm.raised_at)
+    # A time to come is of a clock that was set back since: no tick would end that outage, and no other one begin.
+    return last is not None and (last > raised_at or raised_at > now + _AT_ONCE)
 
 
 def _is_somebody_at_work(database: Database) -> bool:

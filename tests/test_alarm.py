@@ -378,6 +378,17 @@ def test_a_clock_that_was_set_back_raises_no_alarm_and_one_that_runs_on_does(
     assert alarms(project) == [("no tick", 0)]
 
 
+def test_an_outage_that_a_clock_ahead_of_time_began_is_over_with_the_next_tick(project: Project) -> None:
+    project.tick()
+    with freeze_time(clock.now() + dt.timedelta(days=1)):
+        run_background_job("app.jobs.Job")
+    assert alarms(project) == [("no tick", False)]
+
+    project.tick()
+
+    assert alarms(project) == [("no tick", True)]
+
+
 def test_a_process_looks_at_the_database_once_in_ten_seconds_at_most(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
