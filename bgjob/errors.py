@@ -31,7 +31,7 @@ class InvalidJobError(BgjobError, ValueError):
 
 
 class InvalidParamsError(InvalidJobError):
-    """The params can't be kept as JSON and come back exactly as they went in, or they are too large."""
+    """The params can't be kept as JSON and come back as they went in, are too large, or don't fit the method."""
 
 
 class StoreError(BgjobError):

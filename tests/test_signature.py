@@ -158,6 +158,8 @@ def test_nothing_is_imported_for_the_check_and_what_is_not_loaded_is_let_through
 def test_a_stand_in_of_a_test_takes_anything() -> None:
     with mock.patch.object(sys.modules["app.loaded"], "Job"):
         assert run_background_job(JOB, "build", {"none such": 1})
+    with mock.patch.object(sys.modules["app.loaded"], "Job", mock.MagicMock(spec=type)):
+        assert run_background_job(JOB, "build", {"none such": 1})
     with mock.patch.object(sys.modules["app.loaded"].Job, "build"):
         assert run_background_job(JOB, "build", {"none such": 1})
     with pytest.raises(InvalidParamsError):

@@ -364,6 +364,7 @@ def test_a_connection_of_the_callers_takes_the_job_along(project: Project, app: 
     rolled_back = within(app.Job.build, month=2)
     connection.rollback()
     kept = within.with_options(delay=60)(app.Job.build, month=3)
+    assert project.jobs("id") == [(1,)]
     connection.commit()
     connection.close()
 
