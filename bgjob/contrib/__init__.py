@@ -1,0 +1,1 @@
+"""What joins bgjob to frameworks; nothing else of bgjob imports it."""
