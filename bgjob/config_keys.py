@@ -14,6 +14,7 @@ from bgjob.config_texts import (
     KB,
     MB,
     wrong_class_name,
+    wrong_exception_name,
     wrong_method_name,
     wrong_metrics_path,
     wrong_module_name,
@@ -37,6 +38,9 @@ DEFAULT_KEEP = {"completed": 7 * DAY, "failed": 30 * DAY, "cancelled": 7 * DAY}
 class_name = text_of(wrong_class_name, "a dotted name such as app.custom_jobs.ExampleJob")
 method_name = text_of(wrong_method_name, "a name such as execute")
 module_name = text_of(wrong_module_name, "a dotted name such as app.boot")
+exception_name = text_of(
+    wrong_exception_name, "a dotted name such as app.errors.BadInput, or one of Python's own such as ConnectionError"
+)
 path_text = text_of(wrong_path, "a path; a relative one starts at the folder above the one of this file")
 metrics_path = text_of(wrong_metrics_path, "a path that ends in .prom, such as storage/bgjob.prom")
 web_address = text_of(wrong_web_address, "a web address such as https://hc-ping.com/your-uuid")
@@ -47,6 +51,13 @@ def methods(node: yaml.Node, name: str, problems: Problems) -> frozenset[str]:
     """Read a list of method names."""
     children = items(node, name, problems, "a list such as [execute], or [] for none")
     return frozenset(method_name(child, "the method", problems) for child in children)
+
+
+def exceptions(node: yaml.Node, name: str, problems: Problems) -> frozenset[str]:
+    """Read a list of exceptions, as full dotted names."""
+    children = items(node, name, problems, "a list such as [ConnectionError, app.errors.BadInput], or [] for none")
+    names = [exception_name(child, "the exception", problems) or "" for child in children]
+    return frozenset(each if "." in each else f"builtins.{each}" for each in names)
 
 
 def retry_delay(node: yaml.Node, name: str, problems: Problems) -> RetryDelay | None:
@@ -90,6 +101,8 @@ def keep(node: yaml.Node, name: str, problems: Problems) -> dict[str, float]:
 CLASS_KEYS: Table = {
     "max_retries": (integer(0, 1000), 3),
     "retry_delay": (retry_delay, DEFAULT_RETRY_DELAY),
+    "retry_on": (exceptions, frozenset()),
+    "fail_on": (exceptions, frozenset()),
     "max_crashes": (integer(1, 1000), 2),
     "max_postponements": (integer(0, 1_000_000), 100),
     "timeout": (duration(0.001), 3600.0),

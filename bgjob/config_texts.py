@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 
@@ -73,6 +74,17 @@ def wrong_method_name(text: str) -> str | None:
 def wrong_module_name(text: str) -> str | None:
     """Return why `text` can't be the dotted name of a module, or None."""
     return next(filter(None, map(_wrong_identifier, text.split("."))), None)
+
+
+def wrong_exception_name(text: str) -> str | None:
+    """Return why `text` can't be the name of an exception, or None."""
+    if "." not in text and not _is_exception(vars(builtins).get(text)):
+        return "is none of Python's own exceptions; write another with its module"
+    return wrong_module_name(text)
+
+
+def _is_exception(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, BaseException)
 
 
 def wrong_path(text: str) -> str | None:

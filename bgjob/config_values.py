@@ -72,6 +72,7 @@ class ClassRules(Value):
     """What holds for the jobs of one approved class."""
 
     __slots__ = (
+        "fail_on",
         "fresh",
         "max_crashes",
         "max_memory",
@@ -79,11 +80,14 @@ class ClassRules(Value):
         "max_retries",
         "methods",
         "retry_delay",
+        "retry_on",
         "timeout",
     )
     methods: frozenset[str]  # the approved ones, as written
     max_retries: int  # retries after the first attempt, whatever the reason
     retry_delay: RetryDelay
+    retry_on: frozenset[str]  # exceptions, by dotted names; if there are any, no other one is tried again
+    fail_on: frozenset[str]  # exceptions after which a job is not tried again
     max_crashes: int  # crashes before a job ends failed
     max_postponements: int  # by RetryLater, in a row, before one counts as a failed attempt
     timeout: float  # seconds until JobTimeout

@@ -7,7 +7,7 @@ import sys
 import traceback
 import types
 
-from bgjob import deadline, reporting
+from bgjob import deadline, reporting, retry
 from bgjob import params as params_json
 from bgjob.approval import approve
 from bgjob.errors import GiveUp, JobTimeout, NotApprovedError, RetryLater, seconds_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from bgjob.config import Config
+    from bgjob.config import ClassRules, Config
     from bgjob.job import Job
 
 LONGEST_ERROR = 1_000
@@ -38,14 +38,16 @@ def execute(config: Config, job: Job) -> Succeeded | Postponed | Raised | TimedO
     except (NotApprovedError, params_json.UnreadableParamsError) as error:
         return Raised(error=str(error), traceback="", final=True)
     reporting.running = job, rules
+    job_class = None
     try:
         deadline.start(rules.timeout)
         try:
-            _run(find_method(job.job_class, job.method), args, kwargs)
+            job_class = find_class(job.job_class)
+            _run(bound_method(job_class, job.method), args, kwargs)
         finally:
             deadline.stop()
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
-        return _outcome_of(error)
+        return _outcome_of(error, rules, job_class)
     finally:
         reporting.running = None
     return Succeeded()
@@ -69,9 +71,8 @@ def find_class(name: str) -> type:
     return job_class
 
 
-def find_method(name: str, method: str) -> Callable[..., Any]:
+def bound_method(job_class: type, method: str) -> Callable[..., Any]:
     """Return the approved method, bound to a new instance; static and class methods need none."""
-    job_class = find_class(name)
     found = check_method(job_class, method)
     instance = None if isinstance(found, (staticmethod, classmethod)) else job_class()
     # Bound by hand: what an instance or a metaclass puts in the place of the method is not the approved method.
@@ -89,11 +90,8 @@ def check_method(
     if method.startswith("_"):
         message = f"{where}.{method} is private"
         raise NotRunnableError(message)
-    for owner in type.__dict__["__mro__"].__get__(job_class):
-        if method in owner.__dict__:
-            found = owner.__dict__[method]
-            break
-    else:
+    found = _looked_up(job_class, method)
+    if found is _NOTHING:
         message = f"{where} has no method {method}"
         raise NotRunnableError(message)
     function = found.__func__ if type(found) in (staticmethod, classmethod) else found
@@ -101,6 +99,16 @@ def check_method(
         message = f"{where}.{method} is not a plain method but {type(found).__name__}"
         raise NotRunnableError(message)
     return found  # type: ignore[no-any-return]  # one of the three kinds, as just checked
+
+
+_NOTHING = object()
+
+
+def _looked_up(job_class: type, name: str) -> Any:  # noqa: ANN401  # whatever the user put there
+    for owner in type.__dict__["__mro__"].__get__(job_class):
+        if name in owner.__dict__:
+            return owner.__dict__[name]
+    return _NOTHING
 
 
 def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -119,17 +127,39 @@ async def _waited_for(result: Awaitable[object]) -> object:
     return await result
 
 
-def _outcome_of(error: BaseException) -> Postponed | Raised | TimedOut:
+def _outcome_of(error: BaseException, rules: ClassRules, job_class: type | None) -> Postponed | Raised | TimedOut:
     """Return what an exception of the job's means; its type is asked, for the object may answer anything."""
     failure, kind = described(error), type(error)
     if issubclass(kind, JobTimeout) and deadline.has_fired():
         return TimedOut(failure.error, failure.traceback)
-    if issubclass(kind, (GiveUp, RetryLater)):
-        try:
+    try:
+        if issubclass(kind, (GiveUp, RetryLater)):
             return _wish(error, failure)
-        except BaseException:  # noqa: BLE001  # a subclass of the user's may have made anything of these
-            return failure
-    return failure
+        return _ruled(failure, kind, rules, job_class)
+    except BaseException:  # noqa: BLE001  # a subclass or a module of the user's may have made anything of these
+        return failure
+
+
+def _ruled(failure: Raised, kind: type, rules: ClassRules, job_class: type | None) -> Raised:
+    """Return the failure with what the rules of the config and of the class say of exceptions of that kind."""
+    own: dict[str, list[type]] = {}
+    told = failure.traceback
+    for name in ("retry_on", "fail_on"):
+        value = _NOTHING if job_class is None else _looked_up(job_class, name)
+        exceptions = [] if value is _NOTHING else _exceptions_in(value)
+        if exceptions is None:
+            told += f"bgjob: {name} of the class is ignored: it must be a tuple of exception classes\n"
+        own[name] = exceptions or []
+    verdict = retry.ruling(kind, rules, **own)
+    return failure._replace(traceback=told, final=verdict is not None, verdict=verdict)
+
+
+def _exceptions_in(value: object) -> list[type] | None:
+    """Return the exception classes in an attribute of a class, or None if it holds anything else."""
+    kinds: list[Any] = list(value) if isinstance(value, (tuple, list, set, frozenset)) else [value]
+    if all(issubclass(type(kind), type) and BaseException in type.__dict__["__mro__"].__get__(kind) for kind in kinds):
+        return kinds
+    return None
 
 
 def _wish(error: BaseException, failure: Raised) -> Postponed | Raised:

@@ -68,7 +68,7 @@ class Succeeded(NamedTuple):
 class Raised(NamedTuple):
     """The job ended with an exception; `final` where another attempt could not help.
 
-    `verdict` tells why there is none, where that was neither its error nor its retries: the job `gave up`.
+    `verdict` tells why there is none, where the job itself or a rule said so: it `gave up`, or it was `not retried`.
     """
 
     error: str

@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+
 from bgjob.job import Crashed, Raised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bgjob.config import ClassRules
     from bgjob.job import Failure, Job
 
 LARGEST_JITTER = 0.1
+
+
+def ruling(
+    error: type, rules: ClassRules, *, retry_on: Collection[type] = (), fail_on: Collection[type] = ()
+) -> str | None:
+    """Return why a job that raised `error` is not tried again, by the lists of its rules and those of its class.
+
+    None if these lists let it be tried again. The nearest class of the exception that stands on a list decides, as in a
+    row of `except` from the narrowest to the widest; on both lists, `fail_on`. Where there is a `retry_on`, whatever
+    stands on no list is not tried again.
+    """
+    for kind in type.__dict__["__mro__"].__get__(error):
+        if _stands_on(kind, rules.fail_on, fail_on):
+            return f"not retried: {_name(kind)} stands on fail_on"
+        if _stands_on(kind, rules.retry_on, retry_on):
+            return None
+    return "not retried: it does not stand on retry_on" if rules.retry_on or retry_on else None
+
+
+def _stands_on(kind: type, names: Collection[str], classes: Collection[type]) -> bool:
+    if any(each is kind for each in classes):
+        return True
+    if not names:
+        return False
+    # Its own name, or another that leads to it in a module that is loaded: json.JSONDecodeError is json.decoder's.
+    return _name(kind) in names or any(_leads_to(name, kind) for name in names)
+
+
+def _name(kind: type) -> str:
+    # Past the class's own metaclass, whose code is not ours to run.
+    module, qualname = vars(type)["__module__"].__get__(kind), vars(type)["__qualname__"].__get__(kind)
+    return f"{module}.{qualname}" if type(module) is str else f"?.{qualname}"
+
+
+def _leads_to(name: str, kind: type) -> bool:
+    module, _, attribute = name.rpartition(".")
+    return getattr(sys.modules.get(module), "__dict__", {}).get(attribute) is kind
 
 
 def seconds_until_retry(job: Job, failure: Failure, rules: ClassRules | None, *, dice: float) -> float | None:

@@ -74,6 +74,8 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
         retry_delay=growing,
         max_crashes=2,
         max_postponements=100,
+        retry_on=frozenset(),
+        fail_on=frozenset(),
         timeout=3600.0,
         max_memory=None,
         fresh=False,

@@ -8,7 +8,7 @@ from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.cli.kinds import job_id
-from bgjob.job import COMPLETED, POSTPONED
+from bgjob.job import COMPLETED, GAVE_UP, POSTPONED
 from bgjob.store import reading
 from bgjob.views import log_lines
 from bgjob.views.overview import instant
@@ -106,7 +106,11 @@ def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
     when = page.time_and_age(attempt.finished_at, now)
     lasted = _lasted(attempt.started_at, attempt.finished_at)
     colour = colours.YELLOW if attempt.verdict == POSTPONED else colours.OF_OUTCOME.get(attempt.outcome)
-    page.say(f"attempt {attempt.attempt}: {attempt.verdict or attempt.outcome}{lasted}; {when}", colour=colour)
+    came_to, why = attempt.outcome, attempt.verdict
+    if why in (POSTPONED, GAVE_UP):
+        came_to, why = str(why), None
+    told = f", {why}" if why else ""
+    page.say(f"attempt {attempt.attempt}: {came_to}{lasted}{told}; {when}", colour=colour)
     if attempt.traceback or attempt.error:
         _block(str(attempt.traceback or attempt.error))
     if attempt.output:
