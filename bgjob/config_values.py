@@ -45,6 +45,14 @@ class Value:
         parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
         return f"{type(self).__name__}({parts})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Copied and pickled whole: what usually does it would set part after part.
+        return _made, (type(self), {name: getattr(self, name) for name in self.__slots__})
+
+
+def _made(kind: type[Value], parts: dict[str, object]) -> Value:
+    return kind(**parts)
+
 
 class RetryDelay(Value):
     """How long a failed job waits before it is tried again: a list of delays, or delays that grow."""

@@ -91,6 +91,10 @@ class QueueJob:
             database=settings.database,
         )
 
+    def __repr__(self) -> str:
+        when = f"delay={self._delay!r}" if self._at is None else f"at={self._at!r}"
+        return f"queue_job.with_options(priority={self._priority}, {when})"
+
     def with_options(
         self,
         *,

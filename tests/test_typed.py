@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import functools
 import json
+import pickle
 import sqlite3
 import sys
 import types
@@ -98,6 +100,13 @@ def test_a_job_never_changes(app: Any) -> None:
         job.params = None  # type: ignore[misc]
     job.params["month"] = "2026-12"
     assert job.params == {"month": "2026-11"}
+
+
+def test_a_job_is_copied_and_pickled_as_it_is(app: Any) -> None:
+    job = queue_job(app.Job.build, month="2026-11")
+
+    assert copy.deepcopy(job) == job
+    assert pickle.loads(pickle.dumps(job)) == job  # noqa: S301  # our own
 
 
 def test_the_job_is_run_like_any_other(project: Project, app: Any) -> None:
@@ -316,6 +325,7 @@ def test_options_are_kept_and_one_takes_the_others_place(app: Any) -> None:
     assert third.available_at == NOW + dt.timedelta(days=1)
     assert last.available_at is None
     assert queue_job(app.Job.build, month=1).priority == 0
+    assert repr(later) == "queue_job.with_options(priority=5, delay=3600.0)"
 
 
 @pytest.mark.parametrize(
