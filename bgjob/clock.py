@@ -37,6 +37,19 @@ def pin() -> None:
     _pinned = (dt.datetime.now, time.clock_gettime)
 
 
+def freeze(instant: dt.datetime) -> Callable[[], None]:
+    """Let `now` return the aware `instant`, while `monotonic` goes on (a test's need); return what undoes that."""
+    global _pinned  # noqa: PLW0603  # as above
+    before = _pinned
+    _pinned = instant.astimezone, time.clock_gettime
+
+    def thaw() -> None:
+        global _pinned  # noqa: PLW0603  # as above
+        _pinned = before
+
+    return thaw
+
+
 def to_text(instant: dt.datetime) -> str:
     """Return the database's text for an aware `instant` in UTC."""
     global _last  # noqa: PLW0603  # settling a job asks for the same one four times

@@ -144,12 +144,23 @@ def check_options(priority: object, delay: object) -> None:
 
 def queue_checked(settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object = None) -> int | None:
     """Write the rows of the jobs, and return the id of one that comes alone: every door for apps ends here."""
+    if recorder is not None:
+        return recorder(jobs)
     if lent is not None:
         return _intake.enqueue_along(settings, jobs, now, lent=lent)
     job_id = _intake.enqueue(settings, jobs, now)
     if now >= _intake.fingerprint_due:
         _intake.leave_fingerprint(settings, now)
     return job_id
+
+
+# A test's `bgjob.testing.fake`: it takes the checked jobs in the place of the database.
+recorder: Callable[[list[NewJob]], int] | None = None
+
+
+def disconnect() -> None:
+    """Close this process's connection for queueing, if there is one; the next job opens another."""
+    _intake.disconnect()
 
 
 def _checked_priority(priority: object) -> int:
@@ -320,6 +331,12 @@ class _Intake:
             database = connection.Database(settings.database, durability=settings.durability)
             self._database, self._key = database, key
         return database
+
+    def disconnect(self) -> None:
+        """Close the connection, unless this thread is just writing."""
+        with self._lock:
+            if not self._is_writing:
+                self._close()
 
     def _close(self) -> None:
         database, self._database = self._database, None

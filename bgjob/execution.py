@@ -30,23 +30,35 @@ class NotRunnableError(Exception):
     """The approved name leads to something that can't be run as a job."""
 
 
-def execute(config: Config, job: Job) -> Succeeded | Postponed | Raised | TimedOut:
-    """Run `job` if class and method are approved, and return what came of it; nothing the job raises gets out."""
+def execute(
+    config: Config, job: Job, *, caught: list[BaseException] | None = None
+) -> Succeeded | Postponed | Raised | TimedOut:
+    """Run `job` if class and method are approved, and return what came of it; nothing the job raises gets out.
+
+    A test's process has other uses for SIGALRM and wants the exception itself: with `caught` it is put there, and no
+    time-out is armed.
+    """
     try:
         rules = approve(config, job.job_class, job.method)
         args, kwargs = params_json.decode(job.params)
     except (NotApprovedError, params_json.UnreadableParamsError) as error:
+        if caught is not None:
+            caught.append(error)
         return Raised(error=str(error), traceback="", final=True)
     reporting.running = job, rules
     job_class = None
     try:
-        deadline.start(rules.timeout)
+        if caught is None:
+            deadline.start(rules.timeout)
         try:
             job_class = find_class(job.job_class)
             _run(bound_method(job_class, job.method), args, kwargs)
         finally:
-            deadline.stop()
+            if caught is None:
+                deadline.stop()
     except BaseException as error:  # noqa: BLE001  # the edge of user code: SystemExit and KeyboardInterrupt are the job's, too
+        if caught is not None:
+            caught.append(error)
         return _outcome_of(error, rules, job_class)
     finally:
         reporting.running = None

@@ -60,7 +60,7 @@ class QueueJob:
         Raises InvalidJobError for what is no method of a class that a runner could find, and otherwise what
         `run_background_job` raises; all are BgjobError, and then no row was written.
         """
-        job_class, name, member = _named(method)
+        job_class, name, member = named(method)
         params = _params(member, args, kwargs)
         settings = in_force.configs.current()
         now = clock.now()
@@ -144,7 +144,7 @@ def _seconds(text: str) -> float:
         ) from None
 
 
-def _named(method: object) -> tuple[type, str, object]:
+def named(method: object) -> tuple[type, str, object]:
     """Return the class, the name and what stands there, of which the method that was handed over is one form."""
     function = method.__func__ if type(method) is types.MethodType else method
     if type(function) is not types.FunctionType:
