@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -146,6 +147,14 @@ def queue_checked(settings: Config, jobs: list[NewJob], now: dt.datetime, *, len
     """Write the rows of the jobs, and return the id of one that comes alone: every door for apps ends here."""
     if recorder is not None:
         return recorder(jobs)
+    if "opentelemetry.trace" in sys.modules:
+        from bgjob import tracing
+
+        return tracing.queue(jobs, lambda: _write_rows(settings, jobs, now, lent))
+    return _write_rows(settings, jobs, now, lent)
+
+
+def _write_rows(settings: Config, jobs: list[NewJob], now: dt.datetime, lent: object) -> int | None:
     if lent is not None:
         return _intake.enqueue_along(settings, jobs, now, lent=lent)
     job_id = _intake.enqueue(settings, jobs, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LONGEST_ERROR = 1_000
 LONGEST_TRACEBACK = 16_000
 _LONGEST_FRAMES = 60
+_NO_SPAN: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
 
 class NotRunnableError(Exception):
@@ -46,13 +48,18 @@ def execute(
             caught.append(error)
         return Raised(error=str(error), traceback="", final=True)
     reporting.running = job, rules
-    job_class = None
+    job_class, span = None, _NO_SPAN
+    if job.context is not None or "opentelemetry.trace" in sys.modules:
+        from bgjob import tracing  # noqa: PLC0415  # only where a job or the app brings OpenTelemetry
+
+        span = tracing.running(job)
     try:
         if caught is None:
             deadline.start(rules.timeout)
         try:
-            job_class = find_class(job.job_class)
-            _run(bound_method(job_class, job.method), args, kwargs)
+            with span:
+                job_class = find_class(job.job_class)
+                _run(bound_method(job_class, job.method), args, kwargs)
         finally:
             if caught is None:
                 deadline.stop()

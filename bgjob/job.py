@@ -40,6 +40,7 @@ class Job(NamedTuple):
     crash_count: int
     runner: int
     worker: str
+    context: str | None = None  # the trace of whoever queued it, of a job that was claimed
 
     @property
     def attempt(self) -> int:

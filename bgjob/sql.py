@@ -179,6 +179,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             BEGIN DELETE FROM progress WHERE job_id = OLD.id; END
         """,
     ),
+    (
+        # The trace to which a job belongs, as W3C's traceparent; only of what was queued within a span.
+        "ALTER TABLE custom_jobs ADD COLUMN context TEXT",
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -212,12 +216,18 @@ ENQUEUE = """
     VALUES (:job_class, :method, :params, :priority, :available_at, :created_at, :created_at)
 """
 
+# The same, within a span.
+ENQUEUE_IN_CONTEXT = """
+    INSERT INTO main.custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at, context)
+    VALUES (:job_class, :method, :params, :priority, :available_at, :created_at, :created_at, :context)
+"""
+
 # Many jobs, as JSON, in one statement: all of them or none, also where each statement commits by itself.
 ENQUEUE_TOGETHER = """
-    INSERT INTO main.custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at)
+    INSERT INTO main.custom_jobs (job_class, method, params, priority, available_at, created_at, updated_at, context)
     SELECT json_extract(value, '$.job_class'), json_extract(value, '$.method'), json_extract(value, '$.params'),
         json_extract(value, '$.priority'), json_extract(value, '$.available_at'),
-        json_extract(value, '$.created_at'), json_extract(value, '$.created_at')
+        json_extract(value, '$.created_at'), json_extract(value, '$.created_at'), json_extract(value, '$.context')
     FROM json_each(:jobs) ORDER BY key
 """
 
@@ -308,7 +318,7 @@ CLAIM = """
                         WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
                             AND available_at > :since AND available_at <= :due)
     RETURNING id, job_class, method, params, priority,
-        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker, context
 """
 
 CLAIM_ONE = """
@@ -319,7 +329,7 @@ CLAIM_ONE = """
         AND (SELECT count(*) FROM custom_jobs WHERE status = 'processing') < :workers
         AND NOT EXISTS (SELECT 1 FROM pause)
     RETURNING id, job_class, method, params, priority,
-        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker
+        max(CAST(retry_count AS INTEGER), 0), max(CAST(crash_count AS INTEGER), 0), runner, worker, context
 """
 
 # Every settlement names what it holds, so a job that was taken away is never settled twice. IS and the casts: a row

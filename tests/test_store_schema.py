@@ -243,7 +243,9 @@ def test_the_database_is_marked_as_ours_and_with_its_version(table: Project) -> 
 
 
 def test_the_columns_that_are_looked_for_are_those_of_the_table(table: Project) -> None:
-    assert {name for (name,) in table.sql(sql.TABLE_COLUMNS)} == sql.CUSTOM_JOBS_COLUMNS
+    later = {"context"}  # a table that lacks it is one of an older bgjob
+
+    assert {name for (name,) in table.sql(sql.TABLE_COLUMNS)} - later == sql.CUSTOM_JOBS_COLUMNS
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import sqlite3
 from bgjob import files, sql
 from bgjob.errors import DatabaseBusyError, StoreError
 from bgjob.store import trouble
+from bgjob.store.intake import statement_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Borrowed:
         cursor = self._connection.cursor()
         try:
             if len(jobs) == 1:
-                return cursor.execute(sql.ENQUEUE, jobs[0]).lastrowid
+                return cursor.execute(statement_for(jobs[0]), jobs[0]).lastrowid
             # One statement: without a transaction each of several would be committed by itself.
             import json  # noqa: PLC0415  # only many jobs at once need it
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
-    from typing import TypedDict
+    from typing import NotRequired, TypedDict
 
     from bgjob.store.connection import Database
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         priority: int
         available_at: str | None
         created_at: str
+        context: NotRequired[str]  # all jobs of one call have it, or none
 
 
 def available_at(delay: float, now: dt.datetime) -> str | None:
@@ -33,13 +34,18 @@ def enqueue_along(database: Database, job: NewJob) -> None:
     database.connection.execute(sql.ENQUEUE, job)
 
 
+def statement_for(job: NewJob) -> str:
+    """Return what inserts such a job."""
+    return sql.ENQUEUE_IN_CONTEXT if "context" in job else sql.ENQUEUE
+
+
 def enqueue(database: Database, jobs: Sequence[NewJob]) -> int | None:
     """Insert `jobs` in one transaction, in their order; when this returns they are committed.
 
     Returns the id of one that comes alone.
     """
     if len(jobs) == 1:
-        return database.write(sql.ENQUEUE, jobs[0])
+        return database.write(statement_for(jobs[0]), jobs[0])
     with database.transaction() as connection:
-        connection.executemany(sql.ENQUEUE, jobs)
+        connection.executemany(statement_for(jobs[0]), jobs)
     return None
