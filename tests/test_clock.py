@@ -85,6 +85,21 @@ def test_monotonic_goes_on_when_a_test_freezes_the_time() -> None:
         assert clock.now() == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
+def test_a_clock_that_is_frozen_within_a_frozen_one_goes_back_to_that() -> None:
+    first, second = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    thaw_first = clock.freeze(first)
+    thaw_second = clock.freeze(second)
+
+    try:
+        assert clock.now() == second
+        thaw_second()
+        assert clock.now() == first
+    finally:
+        thaw_first()
+
+    assert clock.now() not in (first, second)
+
+
 @given(instants, st.floats(allow_nan=False))
 @example(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), float("inf"))
 @example(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC), 1.0)

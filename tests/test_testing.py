@@ -32,6 +32,7 @@ from bgjob import (
     run_background_job,
     run_background_jobs,
     testing,
+    watch,
 )
 from bgjob.lock import QueueLock
 from tests.conftest import CODE, Project
@@ -191,6 +192,15 @@ def test_of_fakes_within_fakes_the_innermost_records() -> None:
 
 
 @pytest.mark.usefixtures("jobs")
+def test_a_fake_that_is_used_again_begins_anew() -> None:
+    fake = testing.fake()
+    with fake:
+        run_background_job(JOB)
+    with fake:
+        fake.assert_nothing_queued()
+
+
+@pytest.mark.usefixtures("jobs")
 def test_each_call_of_a_decorated_function_has_a_fake_of_its_own() -> None:
     @testing.fake()
     def plain(n: int) -> int:
@@ -226,23 +236,25 @@ def test_a_job_is_found_by_what_is_asked_for_and_the_rest_may_be_anything(fake: 
     run_background_job(JOB, "execute", {"a": 1, "b": (2, {"c": (3,)})}, 7, 1.5)
     run_background_job(JOB, "fail", [])
 
+    run_background_job(OTHER, params={"job": 1})
+
     for found in (
         fake.assert_queued(JOB, "execute"),
         fake.assert_queued(jobs.Job.execute),
         fake.assert_queued(jobs.Job, params={"b": (2, {"c": (3,)}), "a": 1}),
         fake.assert_queued(JOB, params={"a": mock.ANY, "b": [2, {"c": [3]}]}),
-        fake.assert_queued(JOB, params=lambda params: params and params["a"] == 1),
+        fake.assert_queued(JOB, "execute", params=lambda params: params["a"] == 1),
         fake.assert_queued(JOB, priority=7, times=1),
         fake.assert_queued(JOB, delay=1.5),
         fake.assert_queued(JOB, delay=dt.timedelta(milliseconds=1500)),
     ):
         assert found == fake.jobs[:1]
-    assert fake.assert_queued(JOB, times=2) == fake.jobs
+    assert fake.assert_queued(JOB, times=2) == fake.jobs[:2]
     nothing: tuple[object, ...] = (None, {}, [], ())
     for no_params in nothing:
-        assert fake.assert_queued(JOB, params=no_params) == fake.jobs[1:]
-    fake.assert_not_queued(OTHER)
-    fake.assert_queued(OTHER, times=0)
+        assert fake.assert_queued(JOB, params=no_params) == fake.jobs[1:2]
+    fake.assert_not_queued(OTHER, params=None)
+    fake.assert_queued(OTHER, delay=1, times=0)
     fake.assert_not_queued(JOB, "execute", delay=0)
     fake.assert_not_queued(JOB, "fail", priority=1)
     fake.assert_not_queued(JOB, params={"a": 1})
@@ -355,7 +367,7 @@ def test_a_delay_is_over_at_the_very_instant(queue: testing.Queue) -> None:
         run_background_job(JOB, delay=60)
 
     assert not queue.drain(START + MINUTE - dt.timedelta(microseconds=1))
-    assert len(queue.drain((START + MINUTE).astimezone(dt.timezone(dt.timedelta(hours=5))))) == 1
+    assert len(queue.drain((START + MINUTE).astimezone(dt.timezone(dt.timedelta(hours=-5))))) == 1
 
 
 def test_the_clock_of_a_drain_stands_still_and_goes_on_afterwards(queue: testing.Queue) -> None:
@@ -470,6 +482,20 @@ def test_params_that_another_program_spoilt_are_an_error(queue: testing.Queue) -
     assert (ran.status, ran.params, type(ran.exception).__name__) == ("failed", "{", "UnreadableParamsError")
 
 
+def test_the_boot_module_is_imported_before_the_first_job(project: Project, jobs: Any) -> None:
+    (project.folder / "drained_boot.py").write_text("import drained_jobs\ndrained_jobs.seen.append('booted')\n")
+    project.configure("boot: drained_boot", classes=JOB, methods=METHODS)
+    try:
+        with testing.isolated() as queue:
+            run_background_job(JOB)
+            queue.drain()
+            queue.drain()
+    finally:
+        del sys.modules["drained_boot"]
+
+    assert jobs.seen == ["booted", {}]
+
+
 def test_a_job_that_queues_itself_for_ever_fails_the_drain_and_loses_none(queue: testing.Queue) -> None:
     run_background_job(JOB, "again")
 
@@ -486,6 +512,9 @@ def test_a_job_may_be_async_tell_how_far_it_is_and_take_its_row_away(queue: test
     ran = queue.drain()
 
     assert [job.status for job in ran] == ["deleted", "completed", "completed"]
+    progress = queue.jobs()[-1].progress
+    assert progress
+    assert (progress.fraction, progress.text) == (1.0, None)
     assert jobs.seen == ["waited", None]
     assert bgjob.current_job() is None
 
@@ -509,9 +538,11 @@ def test_a_drain_leaves_the_process_as_it_was(project: Project, queue: testing.Q
         signal.setitimer(signal.ITIMER_REAL, 500)
         run_background_jobs([(JOB, "execute"), (JOB, "fail")])
 
+        files = len(_open_files())
         with pytest.raises(ConnectionError):
             queue.drain()
 
+        assert len(_open_files()) <= files  # others may be collected just now
         assert signal.setitimer(signal.ITIMER_REAL, 0)[0] > 400
         assert signal.getsignal(signal.SIGALRM).__qualname__.endswith("<lambda>")  # type: ignore[union-attr]  # ours
         assert sys.path == before
@@ -616,10 +647,14 @@ def _open_files() -> list[str]:
 
 
 @pytest.mark.usefixtures("jobs")
-def test_an_isolated_queue_raises_no_alarm_however_far_the_clock_is_turned(tmp_path: Path) -> None:
+def test_an_isolated_queue_raises_no_alarm_however_far_the_clock_is_turned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_FIRST_MINUTES", 0)
     with testing.isolated(tmp_path / "its" / "jobs.sqlite3") as queue, freeze_time(START) as frozen:
         run_background_job(JOB)
         frozen.tick(dt.timedelta(days=3))
+        monkeypatch.setattr(enqueue._intake, "_watch", watch.Watch())  # which looks at its first call
         run_background_job(JOB)
 
         assert (tmp_path / "its" / "jobs.sqlite3").exists()

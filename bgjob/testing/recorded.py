@@ -70,13 +70,15 @@ class Expected(NamedTuple):
         return list(self._differences(job))
 
     def _differences(self, job: Recorded) -> Iterator[str]:
-        if job.job_class != self.job_class:
+        is_other = job.job_class != self.job_class
+        if is_other:
             yield f"the class is {job.job_class}, not {self.job_class}"
         if self.method is not None and job.method != self.method:
+            is_other = True
             yield f"the method is {job.method}, not {self.method}"
         if callable(self.params):
-            # Made for this class's params: another's would be an error in it.
-            if job.job_class == self.job_class and not self.params(job.params):
+            # It was made for the params of this method: those of another could be an error in it.
+            if not is_other and not self.params(job.params):
                 yield f"{_shown(self.params)} is not true of the params"
         elif self.params is not ...:
             yield from _differing(job.params, self.params)
