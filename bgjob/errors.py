@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
 
-LONGEST_DELAY = 3_155_760_000  # seconds
+LONGEST_DELAY = 3_155_760_000  # seconds, a hundred years: more is a slip of units
 
 
 class BgjobError(Exception):
