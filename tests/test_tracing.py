@@ -272,7 +272,7 @@ def test_an_exporter_that_raises_is_no_trouble_of_the_job_or_of_its_queueing(tra
     traced.write_jobs(RAISES, module="boot")
     traced.python(
         "from app.telemetry import *\nfrom bgjob import run_background_job as queue\n"
-        "parent = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False))\n"
+        "parent = trace.NonRecordingSpan(trace.SpanContext(1, 1, False, trace.TraceFlags(1)))\n"
         "import app.boot\n"
         "with trace.use_span(parent): queue('app.jobs.Job', 'look')"
     )
