@@ -27,7 +27,7 @@ def ruling(
     """
     for kind in type.__dict__["__mro__"].__get__(error):
         if _stands_on(kind, rules.fail_on, fail_on):
-            return f"not retried: {_name(kind)} stands on fail_on"
+            return f"not retried: {_name(kind).removeprefix('builtins.')} stands on fail_on"
         if _stands_on(kind, rules.retry_on, retry_on):
             return None
     return "not retried: it does not stand on retry_on" if rules.retry_on or retry_on else None

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import bgjob as package
-from bgjob import current_job, run_background_job, set_progress, sql
+from bgjob import current_job, execution, reporting, run_background_job, set_progress, sql
 from bgjob import jobs as jobs_of
 from bgjob.board import LONGEST_TEXT, SIZE, Board, Reached
+from bgjob.config import read_config
+from bgjob.job import Job
 from tests.conftest import wait_until
 from tests.test_architecture import open_pipe
 from tests.test_status import bgjob, queue, status
@@ -149,6 +150,16 @@ def test_outside_of_a_job_there_is_none() -> None:
     assert current_job() is None
 
 
+def test_after_a_job_there_is_none_any_more(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(project.folder)
+    project.write_jobs("class Job:\n    def execute(self): raise ValueError\n", "others")
+    project.configure(classes="app.others.Job")
+
+    execution.execute(read_config("config/jobs.yaml"), Job(1, "app.others.Job", "execute", None, 0, 0, 0, 1, "w"))
+
+    assert current_job() is None
+
+
 def test_a_job_is_told_which_one_it_is(project: Project) -> None:
     configure(project, "max_retries: 1\ntimeout: 60s")
     queue(project, "'ask_and_fail', priority=7")
@@ -221,9 +232,6 @@ def test_no_time_is_left_after_the_timeout(project: Project) -> None:
 
 
 def test_the_value_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bgjob import reporting
-    from bgjob.job import Job
-
     class Rules:
         max_retries = 0
 
@@ -245,9 +253,6 @@ def test_the_value_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_share_may_be_any_number_from_0_to_1_or_unknown(
     monkeypatch: pytest.MonkeyPatch, fraction: Any, seen: float | None
 ) -> None:
-    from bgjob import reporting
-    from bgjob.job import Job
-
     monkeypatch.setattr(reporting, "running", (Job(7, "a.B", "c", None, 0, 0, 0, 1, "w"), None))
     monkeypatch.setattr(reporting, "board", Board())
 
@@ -277,7 +282,7 @@ def test_a_text_that_is_none_is_refused(text: Any) -> None:
 def test_outside_of_a_job_nothing_happens() -> None:
     set_progress(0.5, "text")
 
-    assert package.reporting.board.read() is None
+    assert reporting.board.read() is None
 
 
 def test_a_wrong_share_fails_the_job_with_a_clear_text(project: Project) -> None:
@@ -296,6 +301,7 @@ def test_it_is_seen_while_the_job_runs(project: Project) -> None:
     wait_until(lambda: project.database.exists() and written(project))
 
     first, shown = status(project)["running"][0]["progress"], bgjob(project, "status").stdout
+    listed, listing = bgjob(project, "list").stdout, json.loads(bgjob(project, "list", "--json").stdout)
     os.write(go, b"go")
     wait_until(lambda: written(project) != [(1, 0.4, "importing rows")])
     later, whole = bgjob(project, "status").stdout, bgjob(project, "show", "1").stdout
@@ -305,6 +311,8 @@ def test_it_is_seen_while_the_job_runs(project: Project) -> None:
 
     assert (first["fraction"], first["text"], first["updated_at"][-1]) == (0.4, "importing rows", "Z")
     assert ", 40 %: importing rows\n" in shown
+    assert listed.splitlines()[1].endswith("  app.jobs.Job.wait  40 %: importing rows")
+    assert listing["jobs"][0]["progress"]["fraction"] == 0.4
     assert ", 99 %: nearly\\x1b there\n" in later
     assert "\nprogress      99 %: nearly\\x1b there (" in whole
 
@@ -407,13 +415,13 @@ def test_the_next_attempt_begins_without_any(project: Project) -> None:
     tick = project.start_tick()
     wait_until(lambda: project.database.exists() and project.jobs("retry_count, status") == [(1, "processing")])
 
-    during = progress(project)
+    during = progress(project), status(project)["running"][0]["progress"]
     os.write(go, b"go")
     tick.communicate(timeout=30)
     os.close(go)
 
     assert written(project) == [(1, 0.5, "first attempt")]
-    assert (during, progress(project)) == (None, None)
+    assert (during, progress(project)) == ((None, None), None)
 
 
 def test_a_requeued_job_begins_without_any(project: Project) -> None:

@@ -18,10 +18,10 @@ from bgjob.views.search import DURATION, MOST_WAITING, NEWEST, OF_WAITING, OLDES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bgjob.config import Config
-    from bgjob.store.reading import JobRow
+    from bgjob.store.reading import JobRow, ProgressRow
 
 _SECONDS_OF_SEARCH = 0.1  # nobody has to wait for an answer that may be the wrong question's
 _WIDE = 110
@@ -88,20 +88,23 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     now = clock.now()
     question = _question(arguments, now)
     found, pause = Found([]), None
+    progress: dict[int, ProgressRow | None] = {}
     if reading.exists(config.database):
         with reading.ReadStore(config.database) as store:
             found = search(store, question, now)
             pause = store.pause()
+            if any(job.status == PROCESSING for job in found.jobs):
+                progress = {row.id: row.progress for row in store.running()}
     if arguments.json:
         page.document(
             {
-                "jobs": [_document(job) for job in found.jobs],
+                "jobs": [_document(job, progress.get(job.id)) for job in found.jobs],
                 "looked_to": found.looked_to,
                 "is_partial": found.is_partial,
             }
         )
     elif found.jobs:
-        _show(found.jobs, now)
+        _show(found.jobs, progress, now)
     is_filtered = any(value is not None for value in question.filters.values())
     _tell_more(found, arguments, is_filtered=is_filtered)
     page.remark_on_pause(pause, now)
@@ -142,7 +145,7 @@ def _moment(text: str | None, now: dt.datetime, option: str) -> str | None:
         raise WrongUsageError(f"{option}: {error}; or a span before now, such as 2h") from None
 
 
-def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
+def _show(jobs: Sequence[JobRow], progress: Mapping[int, ProgressRow | None], now: dt.datetime) -> None:
     room = page.width()
     is_wide = room is None or room >= _WIDE
     head = ["ID", "STATUS", "PRIORITY", "CHANGED", "JOB"]
@@ -151,15 +154,27 @@ def _show(jobs: Sequence[JobRow], now: dt.datetime) -> None:
         head.append("ERROR OR PARAMS")
         # A long name must not take all the room; without a terminal nothing is cut.
         most = 10_000 if room is None else (room - 55) // 2
-        rows = [[*row[:-1], cut_left(shown(row[-1]), most), _about(job)] for row, job in zip(rows, jobs, strict=True)]
+        rows = [
+            [*row[:-1], cut_left(shown(row[-1]), most), _how_far_it_is(job, progress) or _about(job)]
+            for row, job in zip(rows, jobs, strict=True)
+        ]
         page.table(head, rows, room=room)
     else:
-        below = [job.error.splitlines()[0] if isinstance(job.error, str) and job.error else "" for job in jobs]
+        below = [_how_far_it_is(job, progress) or _first_line(job.error) for job in jobs]
         page.table(head, rows, room=room, below=below, keeps_end=True)
 
 
 def _name(job: JobRow) -> str:
     return f"{job.job_class}.{job.method}"
+
+
+def _how_far_it_is(job: JobRow, progress: Mapping[int, ProgressRow | None]) -> str:
+    told = progress.get(job.id)
+    return page.how_far(told) if told else ""
+
+
+def _first_line(error: object) -> str:
+    return error.splitlines()[0] if isinstance(error, str) and error else ""
 
 
 def _about(job: JobRow) -> str:
@@ -174,8 +189,9 @@ def _when(job: JobRow, now: dt.datetime) -> str:
     return f"{ago((now - changed).total_seconds())} ago" if changed else "-"
 
 
-def _document(job: JobRow) -> dict[str, object]:
-    return {name: page.json_time(value) if name.endswith("_at") else value for name, value in job._asdict().items()}
+def _document(job: JobRow, progress: ProgressRow | None) -> dict[str, object]:
+    row = {name: page.json_time(value) if name.endswith("_at") else value for name, value in job._asdict().items()}
+    return {**row, "progress": page.progress_document(progress)}
 
 
 def _tell_more(found: Found, arguments: argparse.Namespace, *, is_filtered: bool) -> None:

@@ -10,6 +10,7 @@ from bgjob import clock
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
 from bgjob.console import ago, cells, cut_left, held_up, shown
+from bgjob.job import PROCESSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,8 +162,8 @@ def table(
         line = "  ".join([*padded, last]).rstrip()
         sys.stdout.write(painted(line, None if number else colours.GREY) + "\n")
         if number and below and below[number - 1]:
-            line = shown(below[number - 1])
-            sys.stdout.write("    " + painted(line if room is None else cut(line, room - 4), colours.RED) + "\n")
+            line, colour = shown(below[number - 1]), colours.BLUE if PROCESSING in row else colours.RED
+            sys.stdout.write("    " + painted(line if room is None else cut(line, room - 4), colour) + "\n")
 
 
 def cut(text: str, room: int) -> str:

@@ -109,8 +109,9 @@ def _show_attempt(attempt: AttemptRow, now: dt.datetime) -> None:
     came_to, why = attempt.outcome, attempt.verdict
     if why in (POSTPONED, GAVE_UP):
         came_to, why = str(why), None
-    told = f", {why}" if why else ""
-    page.say(f"attempt {attempt.attempt}: {came_to}{lasted}{told}; {when}", colour=colour)
+    page.say(f"attempt {attempt.attempt}: {came_to}{lasted}; {when}", colour=colour)
+    if why:
+        _block(why)
     if attempt.traceback or attempt.error:
         _block(str(attempt.traceback or attempt.error))
     if attempt.output:
