@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bgjob.config import Config
     from bgjob.console import Console
     from bgjob.crew import Child, Crew
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
     from bgjob.life import LifeFile
     from bgjob.logs import Logs
     from bgjob.store.jobs import JobStore
@@ -36,7 +36,7 @@ class Aftermath:
         self._logs = logs
         self._console = console
 
-    def settle(self, store: JobStore, job: Job, child: Child, code: int, *, stopped: bool) -> None:
+    def settle(self, store: JobStore, job: ClaimedJob, child: Child, code: int, *, stopped: bool) -> None:
         """Settle the job that a worker of ours still held when it ended with `code` (negative: the signal).
 
         It has crashed, whatever the exit code, unless its time was over; or the worker is innocent of its end, as
@@ -54,7 +54,7 @@ class Aftermath:
         else:
             self._settle_by_ending(store, job, child, code, duration=clock.monotonic() - since)
 
-    def _settle_by_ending(self, store: JobStore, job: Job, child: Child, code: int, *, duration: float) -> None:
+    def _settle_by_ending(self, store: JobStore, job: ClaimedJob, child: Child, code: int, *, duration: float) -> None:
         output = child.output()
         tail = output.strip()[-_LONGEST_TAIL:]
         told = f"; its last output: {tail}" if tail else ""
@@ -71,11 +71,11 @@ class Aftermath:
             outcome = Crashed(f"the worker {process.death(code)} in the middle of the job{told}")
         self._settle(store, job, outcome, output=output, duration=duration, reached=child.slot.board.read())
 
-    def _is_over_time(self, job: Job, duration: float) -> bool:
+    def _is_over_time(self, job: ClaimedJob, duration: float) -> bool:
         rules = self._config.classes.get(job.job_class)
         return rules is not None and duration >= rules.timeout
 
-    def _release(self, store: JobStore, job: Job, *, reason: str, duration: float) -> None:
+    def _release(self, store: JobStore, job: ClaimedJob, *, reason: str, duration: float) -> None:
         """Hand a job back uncounted that was never started, or that was stopped because its runner was."""
         now = clock.now()
         with store.transaction():
@@ -99,7 +99,7 @@ class Aftermath:
     def _settle(
         self,
         store: JobStore,
-        job: Job,
+        job: ClaimedJob,
         outcome: Crashed | TimedOut,
         *,
         output: str,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
 
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
 
 _COLOURS = {"DONE": "32", "RETRY": "33", "LATER": "33", "FAIL": "31", "BACK": "33"}
 _NARROWEST = 60
@@ -47,7 +47,7 @@ class Console:
                 os.close(stream)
         self._out = self._err = -1
 
-    def job(self, job: Job, now: dt.datetime, *, word: str, duration: float) -> None:
+    def job(self, job: ClaimedJob, now: dt.datetime, *, word: str, duration: float) -> None:
         """Tell how an attempt ended: time, class.method, a dotted leader, its duration, DONE, RETRY, LATER or FAIL.
 
         Below a bar only what failed is told.

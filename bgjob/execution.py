@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bgjob.config import ClassRules, Config
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
 
 LONGEST_ERROR = 1_000
 LONGEST_TRACEBACK = 16_000
@@ -33,7 +33,7 @@ class NotRunnableError(Exception):
 
 
 def execute(
-    config: Config, job: Job, *, caught: list[BaseException] | None = None
+    config: Config, job: ClaimedJob, *, caught: list[BaseException] | None = None
 ) -> Succeeded | Postponed | Raised | TimedOut:
     """Run `job` if class and method are approved, and return what came of it; nothing the job raises gets out.
 

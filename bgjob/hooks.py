@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bgjob.config import Config
-    from bgjob.job import Failure, Job
+    from bgjob.job import ClaimedJob, Failure
     from bgjob.store.alarms import OldestDue
     from bgjob.store.intake import NewJob
 
@@ -21,7 +21,7 @@ _LONGEST_TEXT = 2_000  # characters of an error or of a name that another progra
 _FOREMOST = 2**63 - 1
 
 
-def on_failure(config: Config, job: Job, failure: Failure, now: dt.datetime) -> NewJob | None:
+def on_failure(config: Config, job: ClaimedJob, failure: Failure, now: dt.datetime) -> NewJob | None:
     """Return the job that tells of one that has failed for good; None without a hook, or if the hook itself failed."""
     if config.on_failure is None or job.job_class == config.on_failure:
         return None

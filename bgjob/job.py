@@ -28,8 +28,8 @@ TRANSITIONS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-class Job(NamedTuple):
-    """One row of `custom_jobs`, held by the worker that claimed it."""
+class ClaimedJob(NamedTuple):
+    """One row of `custom_jobs` as a worker holds it that has claimed it; programs are told of one as a `bgjob.Job`."""
 
     id: int
     job_class: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bgjob.config import Config
-    from bgjob.job import Failure, Job, Postponed, Seen
+    from bgjob.job import ClaimedJob, Failure, Postponed, Seen
 
 MAIN = "background_jobs.log"
 ERRORS = "background_jobs_errors.log"
@@ -142,7 +142,7 @@ class Logs:
         """Return the logs of a `config`."""
         return cls(config.log_directory, max_size=config.log_max_size, files=config.log_files)
 
-    def complete(self, job: Job, now: dt.datetime, *, duration: float) -> None:
+    def complete(self, job: ClaimedJob, now: dt.datetime, *, duration: float) -> None:
         """A job is completed."""
         self.main.write(
             f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.attempt} status=completed "
@@ -150,7 +150,7 @@ class Logs:
         )
 
     def retry(
-        self, job: Job, failure: Failure, now: dt.datetime, *, available_at: dt.datetime, duration: float
+        self, job: ClaimedJob, failure: Failure, now: dt.datetime, *, available_at: dt.datetime, duration: float
     ) -> None:
         """An attempt failed and another one will follow."""
         self._failure(job, failure, now, level="WARNING", duration=duration)
@@ -160,7 +160,7 @@ class Logs:
             f"duration={duration:.6f}s error={_value(failure.error)}\n"
         )
 
-    def fail(self, job: Job, failure: Failure, now: dt.datetime, *, duration: float) -> None:
+    def fail(self, job: ClaimedJob, failure: Failure, now: dt.datetime, *, duration: float) -> None:
         """A job has failed for good."""
         self._failure(job, failure, now, level="ERROR", duration=duration)
         self.errors.write(
@@ -169,7 +169,7 @@ class Logs:
             f"error={_value(failure.error)}\n"
         )
 
-    def _failure(self, job: Job, failure: Failure, now: dt.datetime, *, level: str, duration: float) -> None:
+    def _failure(self, job: ClaimedJob, failure: Failure, now: dt.datetime, *, level: str, duration: float) -> None:
         if not failure.traceback and level == "ERROR":
             return  # the line of `fail` says it all
         self.errors.write(
@@ -178,7 +178,7 @@ class Logs:
         )
 
     def postpone(
-        self, job: Job, outcome: Postponed, now: dt.datetime, *, available_at: dt.datetime, duration: float
+        self, job: ClaimedJob, outcome: Postponed, now: dt.datetime, *, available_at: dt.datetime, duration: float
     ) -> None:
         """A job asked to be run later, and will be."""
         self.main.write(
@@ -187,7 +187,7 @@ class Logs:
             f"reason={_value(outcome.error)}\n"
         )
 
-    def release(self, job: Job, now: dt.datetime, *, reason: str) -> None:
+    def release(self, job: ClaimedJob, now: dt.datetime, *, reason: str) -> None:
         """A job was handed back uncounted: its runner was told to stop, or its worker died before it was started."""
         self.main.write(
             f"{clock.to_text(now)} INFO release {_named(job)} attempt={job.attempt} status=pending reason={reason}\n"
@@ -264,7 +264,7 @@ class Logs:
         self.errors.close()
 
 
-def _named(job: Job | Seen) -> str:
+def _named(job: ClaimedJob | Seen) -> str:
     return f"job={job.id} class={_value(job.job_class)} method={_value(job.method)}"
 
 

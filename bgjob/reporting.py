@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from typing import SupportsFloat
 
     from bgjob.config import ClassRules
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
 
 _ROUNDING = 1e-9  # what sums of fractions may be beyond the bounds
 
 # One for the process, which runs one job at a time: so it is there in the job's threads and coroutines, too.
-running: tuple[Job, ClassRules] | None = None
+running: tuple[ClaimedJob, ClassRules] | None = None
 is_worker = False  # whether this process runs jobs
 board = Board()  # a worker puts one in its place that it shares with its runner
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bgjob.config import ClassRules
-    from bgjob.job import Failure, Job
+    from bgjob.job import ClaimedJob, Failure
 
 LARGEST_JITTER = 0.1
 
@@ -53,7 +53,7 @@ def _leads_to(name: str, kind: type) -> bool:
     return getattr(sys.modules.get(module), "__dict__", {}).get(attribute) is kind
 
 
-def seconds_until_retry(job: Job, failure: Failure, rules: ClassRules | None, *, dice: float) -> float | None:
+def seconds_until_retry(job: ClaimedJob, failure: Failure, rules: ClassRules | None, *, dice: float) -> float | None:
     """Return how many seconds the job waits for its next attempt, or None if it has failed for good.
 
     `rules` is None for a job that is not approved. `dice` (0 to 1) spreads retries by 0 to 10 %, so that jobs which

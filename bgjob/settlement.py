@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import Config
     from bgjob.console import Console
-    from bgjob.job import Job, Outcome
+    from bgjob.job import ClaimedJob, Outcome
     from bgjob.logs import Logs
     from bgjob.store.jobs import JobStore
 
@@ -25,7 +25,7 @@ class Settlement(NamedTuple):
     `held` is False if it was no longer ours to settle.
     """
 
-    job: Job
+    job: ClaimedJob
     outcome: Outcome
     verb: str
     held: bool
@@ -33,7 +33,7 @@ class Settlement(NamedTuple):
 
 
 def settle(
-    store: JobStore, job: Job, outcome: Outcome, now: dt.datetime, *, config: Config, output: str, dice: float
+    store: JobStore, job: ClaimedJob, outcome: Outcome, now: dt.datetime, *, config: Config, output: str, dice: float
 ) -> Settlement:
     """Write the outcome of an attempt to the store, inside the caller's transaction."""
     if isinstance(outcome, Succeeded):

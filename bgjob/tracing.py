@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
 
 USED = "opentelemetry.trace"  # in sys.modules where the app uses it
 SECONDS_TO_FLUSH = 2.0
@@ -50,7 +50,7 @@ def queue(jobs: Sequence[Any], write: Callable[[], int | None]) -> int | None:
     return job_id
 
 
-def running(job: Job) -> contextlib.AbstractContextManager[object]:
+def running(job: ClaimedJob) -> contextlib.AbstractContextManager[object]:
     """Return a span around an attempt, which belongs to the trace of whoever queued the job."""
     if _is_not_installed():
         return contextlib.nullcontext()

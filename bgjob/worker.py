@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bgjob.config import ClassRules, Config
     from bgjob.console import Console
-    from bgjob.job import Job, Outcome
+    from bgjob.job import ClaimedJob, Outcome
     from bgjob.logs import Logs
     from bgjob.output import Capture
     from bgjob.tally import Tally
@@ -174,7 +174,7 @@ class Worker:
     def _may_not_go_on(self) -> bool:
         return self._must_be_replaced or self._slot.must_stop or os.getppid() != self._parent
 
-    def _next(self, store: JobStore) -> Job | None:
+    def _next(self, store: JobStore) -> ClaimedJob | None:
         due = clock.now()
         if store.must_promote(due):
             store.promote(due)
@@ -182,7 +182,7 @@ class Worker:
             # What has fallen due since waits for the next look, or jobs that keep falling due would stop the queue.
             return self._claim(store, clock.now(), due)
 
-    def _claim(self, store: JobStore, now: dt.datetime, due: dt.datetime | None = None) -> Job | None:
+    def _claim(self, store: JobStore, now: dt.datetime, due: dt.datetime | None = None) -> ClaimedJob | None:
         """Claim the next job; one that wants a fresh process is left to the next worker if this one isn't fresh."""
         job = store.claim(self._owner, now, due=due)
         if job is not None and self._has_run:
@@ -193,7 +193,7 @@ class Worker:
                 return None
         return job
 
-    def _run(self, store: JobStore, job: Job, state: ProcessState, *, last: bool = False) -> Job | None:
+    def _run(self, store: JobStore, job: ClaimedJob, state: ProcessState, *, last: bool = False) -> ClaimedJob | None:
         """Run and settle `job`; return the next one, claimed in the same transaction."""
         rules = self._config.classes.get(job.job_class)
         since = clock.monotonic()
@@ -225,7 +225,7 @@ class Worker:
             self._slot.finish()
         return following
 
-    def _outcome(self, job: Job, rules: ClassRules | None) -> Outcome:
+    def _outcome(self, job: ClaimedJob, rules: ClassRules | None) -> Outcome:
         if rules is None or rules.max_memory is None:
             outcome = execution.execute(self._config, job)
         else:

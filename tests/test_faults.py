@@ -18,7 +18,7 @@ from bgjob import alarm, enqueue, run_background_job
 from bgjob.board import Reached
 from bgjob.config import parse_config
 from bgjob.errors import StoreError
-from bgjob.job import Job, Postponed, Raised, Succeeded
+from bgjob.job import ClaimedJob, Postponed, Raised, Succeeded
 from bgjob.settlement import settle
 from bgjob.store import connection, intake
 from bgjob.store.alarms import OVERDUE, AlarmStore
@@ -324,7 +324,7 @@ def test_a_tick_on_a_file_that_is_no_database_says_so_and_leaves_it_alone(
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 OWNER = Owner(runner=1, worker="1 1 -", workers=2)
-HELD = Job(1, "app.jobs.Job", "execute", None, 0, 0, 0, OWNER.runner, OWNER.worker)
+HELD = ClaimedJob(1, "app.jobs.Job", "execute", None, 0, 0, 0, OWNER.runner, OWNER.worker)
 FAILURE = Raised(error="error", traceback="traceback")
 KEEP = {"completed": 1.0, "failed": 1.0, "cancelled": 1.0}
 

@@ -11,7 +11,7 @@ import pytest
 
 from bgjob import clock, hooks, run_background_job
 from bgjob.config import parse_config, read_config
-from bgjob.job import Job, Raised
+from bgjob.job import ClaimedJob, Raised
 from bgjob.settlement import settle
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore
@@ -171,7 +171,7 @@ def test_the_loss_of_a_job_that_was_taken_away_meanwhile_is_not_told(project: Pr
     run_background_job("app.jobs.Job", "boom")
     project.sql("UPDATE custom_jobs SET status = 'processing', runner = 2, worker = '2 0 -'")
     config = read_config(str(project.folder / "config" / "jobs.yaml"))
-    job = Job(1, "app.jobs.Job", "boom", None, 0, 0, 0, 1, "1 0 -")
+    job = ClaimedJob(1, "app.jobs.Job", "boom", None, 0, 0, 0, 1, "1 0 -")
     database = Database(str(project.database))
 
     with database.transaction():
@@ -187,7 +187,7 @@ def test_the_loss_of_a_job_that_was_taken_away_meanwhile_is_not_told(project: Pr
 def test_a_long_error_is_cut() -> None:
     lists = b"approved_classes: [a.Tell]\napproved_methods: [execute]\non_failure: a.Tell\n"
     config = parse_config(lists, "/srv/app/config/jobs.yaml")
-    job = Job(1, "a.Job", "execute", None, 0, 0, 0, 1, "1 0 -")
+    job = ClaimedJob(1, "a.Job", "execute", None, 0, 0, 0, 1, "1 0 -")
 
     queued = hooks.on_failure(config, job, Raised("x" * 1_000_000, ""), clock.now())
 

@@ -18,7 +18,7 @@ from bgjob import current_job, execution, reporting, run_background_job, set_pro
 from bgjob import jobs as jobs_of
 from bgjob.board import LONGEST_TEXT, SIZE, Board, Reached
 from bgjob.config import read_config
-from bgjob.job import Job
+from bgjob.job import ClaimedJob
 from tests.conftest import wait_until
 from tests.test_architecture import open_pipe
 from tests.test_status import bgjob, queue, status
@@ -155,7 +155,9 @@ def test_after_a_job_there_is_none_any_more(project: Project, monkeypatch: pytes
     project.write_jobs("class Job:\n    def execute(self): raise ValueError\n", "others")
     project.configure(classes="app.others.Job")
 
-    execution.execute(read_config("config/jobs.yaml"), Job(1, "app.others.Job", "execute", None, 0, 0, 0, 1, "w"))
+    execution.execute(
+        read_config("config/jobs.yaml"), ClaimedJob(1, "app.others.Job", "execute", None, 0, 0, 0, 1, "w")
+    )
 
     assert current_job() is None
 
@@ -235,7 +237,7 @@ def test_the_value_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Rules:
         max_retries = 0
 
-    monkeypatch.setattr(reporting, "running", (Job(1, "a.B", "c", None, 0, 0, 0, 1, "w"), Rules))
+    monkeypatch.setattr(reporting, "running", (ClaimedJob(1, "a.B", "c", None, 0, 0, 0, 1, "w"), Rules))
     job = current_job()
     assert job
 
@@ -253,7 +255,7 @@ def test_the_value_never_changes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_share_may_be_any_number_from_0_to_1_or_unknown(
     monkeypatch: pytest.MonkeyPatch, fraction: Any, seen: float | None
 ) -> None:
-    monkeypatch.setattr(reporting, "running", (Job(7, "a.B", "c", None, 0, 0, 0, 1, "w"), None))
+    monkeypatch.setattr(reporting, "running", (ClaimedJob(7, "a.B", "c", None, 0, 0, 0, 1, "w"), None))
     monkeypatch.setattr(reporting, "board", Board())
 
     set_progress(fraction, "text")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob import config, run_background_job
-from bgjob.job import Crashed, Job, Raised, TimedOut
+from bgjob.job import ClaimedJob, Crashed, Raised, TimedOut
 from bgjob.retry import seconds_until_retry
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def rules(text: str) -> config.ClassRules:
     return config.parse_config(content.encode(), "/srv/app/config/jobs.yaml").classes["app.jobs.Job"]
 
 
-def job(*, retries: int = 0, crashes: int = 0) -> Job:
-    return Job(1, "app.jobs.Job", "execute", None, 0, retries, crashes, 1, "1 2 3")
+def job(*, retries: int = 0, crashes: int = 0) -> ClaimedJob:
+    return ClaimedJob(1, "app.jobs.Job", "execute", None, 0, retries, crashes, 1, "1 2 3")
 
 
 RAISED = Raised("OSError: no answer", "")

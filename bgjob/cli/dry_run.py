@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from bgjob.config import Config
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
 
 
 _MOST_ON_A_TERMINAL = 40
@@ -88,11 +88,11 @@ def _tell_rest(jobs: int) -> None:
         _say(f"  and {jobs:,} more (a pipe or a file gets all of them)")
 
 
-def _named(job: Job) -> str:
+def _named(job: ClaimedJob) -> str:
     return shown(f"job {job.id} {job.job_class}.{job.method} priority {job.priority}")
 
 
-def _refusal(config: Config, job: Job) -> str:
+def _refusal(config: Config, job: ClaimedJob) -> str:
     try:
         approval.approve(config, job.job_class, job.method)
     except NotApprovedError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bgjob import clock, sql
-from bgjob.job import Job
+from bgjob.job import ClaimedJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class JobStore:
         """Run several moves as one: committed together or not at all."""
         return self.database.transaction()
 
-    def claim(self, owner: Owner, now: dt.datetime, *, due: dt.datetime | None = None) -> Job | None:
+    def claim(self, owner: Owner, now: dt.datetime, *, due: dt.datetime | None = None) -> ClaimedJob | None:
         """Take the next ready job; inside a transaction. `due`: up to when delayed jobs were looked at, if not `now`.
 
         None if nothing is ready, if a delayed job must be promoted first (see `must_promote`), if a newer runner has
@@ -73,16 +73,16 @@ class JobStore:
             since = self._promoted_until
         return self._claimed(sql.CLAIM, owner, now, {"since": since, "due": clock.to_text(due or now)})
 
-    def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> Job | None:
+    def claim_one(self, job_id: int, owner: Owner, now: dt.datetime) -> ClaimedJob | None:
         """Take the pending job `job_id`, due or not; inside a transaction. None if it is not, or while paused."""
         return self._claimed(sql.CLAIM_ONE, owner, now, {"id": job_id})
 
-    def _claimed(self, statement: str, owner: Owner, now: dt.datetime, values: dict[str, object]) -> Job | None:
+    def _claimed(self, statement: str, owner: Owner, now: dt.datetime, values: dict[str, object]) -> ClaimedJob | None:
         values["runner"], values["worker"], values["workers"] = owner
         values["now"] = clock.to_text(now)
         # fetchall: a statement that is not read to its end would hold the transaction open.
         rows = self._execute(statement, values).fetchall()
-        return Job(*rows[0]) if rows else None
+        return ClaimedJob(*rows[0]) if rows else None
 
     def must_promote(self, now: dt.datetime) -> bool:
         """Return whether a delayed job has fallen due that could be better than the best ready one.
@@ -122,47 +122,49 @@ class JobStore:
                 values = [{"id": row[2], "now": now} for row in rows[start : start + PROMOTED_AT_ONCE]]
                 connection.executemany(sql.PROMOTE, values)
 
-    def complete(self, job: Job, now: dt.datetime, *, outcome: Outcome, output: str) -> bool:
+    def complete(self, job: ClaimedJob, now: dt.datetime, *, outcome: Outcome, output: str) -> bool:
         """Settle a job that succeeded; return False if it is no longer held by the worker in `job`."""
         if output:
             self._record(job, now, outcome, output)
         return self._settled(sql.COMPLETE, job, now)
 
-    def retry(self, job: Job, now: dt.datetime, *, failure: Failure, output: str, available_at: dt.datetime) -> bool:
+    def retry(
+        self, job: ClaimedJob, now: dt.datetime, *, failure: Failure, output: str, available_at: dt.datetime
+    ) -> bool:
         """Settle a failed attempt that another one follows at `available_at`; return False if it is no longer held."""
         self._record(job, now, failure, output)
         return self._settled(sql.RETRY, job, now, failure, available_at=clock.to_text(available_at))
 
-    def fail(self, job: Job, now: dt.datetime, *, failure: Failure, output: str) -> bool:
+    def fail(self, job: ClaimedJob, now: dt.datetime, *, failure: Failure, output: str) -> bool:
         """Settle the last failed attempt; return False if the job is no longer held."""
         self._record(job, now, failure, output)
         return self._settled(sql.FAIL, job, now, failure)
 
     def postpone(
-        self, job: Job, now: dt.datetime, *, outcome: Postponed, output: str, available_at: dt.datetime
+        self, job: ClaimedJob, now: dt.datetime, *, outcome: Postponed, output: str, available_at: dt.datetime
     ) -> bool:
         """Put a job off that asked for it, uncounted, until `available_at`; return False if it is no longer held."""
         self._record(job, now, outcome, output)
         return self._settled(sql.POSTPONE, job, now, error=outcome.error, available_at=clock.to_text(available_at))
 
-    def postponements(self, job: Job) -> int:
+    def postponements(self, job: ClaimedJob) -> int:
         """Return how often in a row the job was postponed until now."""
         count: int = self._execute(sql.COUNT_POSTPONEMENTS, {"id": job.id}).fetchone()[0]
         return count
 
-    def release(self, job: Job, now: dt.datetime) -> bool:
+    def release(self, job: ClaimedJob, now: dt.datetime) -> bool:
         """Hand a running job back uncounted; return False if it is no longer held."""
         return self._settled(sql.RELEASE, job, now)
 
     def _settled(
-        self, statement: str, job: Job, now: dt.datetime, failure: Failure | None = None, **more: object
+        self, statement: str, job: ClaimedJob, now: dt.datetime, failure: Failure | None = None, **more: object
     ) -> bool:
         values = {"id": job.id, "runner": job.runner, "worker": job.worker, "now": clock.to_text(now), **more}
         if failure is not None:
             values |= {"error": failure.error, "crashed": int(failure.kind == "crashed")}
         return self._execute(statement, values).rowcount == 1
 
-    def _record(self, job: Job, now: dt.datetime, outcome: Outcome, output: str) -> None:
+    def _record(self, job: ClaimedJob, now: dt.datetime, outcome: Outcome, output: str) -> None:
         self._execute(
             sql.RECORD_ATTEMPT,
             {
@@ -183,14 +185,14 @@ class JobStore:
         values = {**reached._asdict(), "runner": runner, "worker": worker, "now": clock.to_text(now)}
         self._execute(sql.NOTE_PROGRESS, values)
 
-    def held_by(self, runner: int, worker: str) -> Job | None:
+    def held_by(self, runner: int, worker: str) -> ClaimedJob | None:
         """Return the job that a worker of a runner holds, if any."""
         rows = self.database.fetch(sql.HELD_BY_WORKER, {"runner": runner, "worker": worker})
-        return Job(*rows[0]) if rows else None
+        return ClaimedJob(*rows[0]) if rows else None
 
-    def held_by_others(self, runner: int) -> list[Job]:
+    def held_by_others(self, runner: int) -> list[ClaimedJob]:
         """Return the jobs that workers of other runners hold."""
-        return [Job(*row) for row in self.database.fetch(sql.HELD_BY_OTHERS, {"runner": runner})]
+        return [ClaimedJob(*row) for row in self.database.fetch(sql.HELD_BY_OTHERS, {"runner": runner})]
 
     def is_anything_to_do(self, now: dt.datetime) -> bool:
         """Return whether a job could be claimed at `now`, or one is processing whose runner may be dead."""
@@ -211,18 +213,18 @@ class JobStore:
         rows = self.database.fetch(sql.STATUS_OF, {"id": job_id})
         return rows[0][0] if rows else None
 
-    def due_at(self, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+    def due_at(self, instant: dt.datetime) -> Iterator[tuple[ClaimedJob, str | None]]:
         """Yield what a drain at `instant` would run, in its order, with the time at which each is due."""
         return self._waiting(sql.DUE_AT, instant)
 
-    def not_due_at(self, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+    def not_due_at(self, instant: dt.datetime) -> Iterator[tuple[ClaimedJob, str | None]]:
         """Yield what still waits at `instant`, the next one first, with the time at which each is due."""
         return self._waiting(sql.NOT_DUE_AT, instant)
 
-    def _waiting(self, statement: str, instant: dt.datetime) -> Iterator[tuple[Job, str | None]]:
+    def _waiting(self, statement: str, instant: dt.datetime) -> Iterator[tuple[ClaimedJob, str | None]]:
         with self.database.errors_explained():
             for row in self._execute(statement, {"at": clock.to_text(instant)}):
-                yield Job(*row[:9]), row[9]
+                yield ClaimedJob(*row[:9]), row[9]
 
 
 def _place(row: tuple[Any, ...]) -> tuple[int, str, int]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bgjob.config import Config
-    from bgjob.job import Job
+    from bgjob.job import ClaimedJob
     from bgjob.settlement import Settlement
 
 _lock = threading.RLock()
@@ -183,7 +183,7 @@ class _Drain:
                 raise caught[0]
         return done
 
-    def _next(self, owner: Owner) -> Job | None:
+    def _next(self, owner: Owner) -> ClaimedJob | None:
         if self._store.must_promote(self._now):
             self._store.promote(self._now)
         with self._store.transaction():
@@ -206,7 +206,7 @@ class _Drain:
         )
 
 
-def _params(job: Job) -> Any:  # noqa: ANN401  # JSON
+def _params(job: ClaimedJob) -> Any:  # noqa: ANN401  # JSON
     try:
         args, kwargs = params_json.decode(job.params)
     except params_json.UnreadableParamsError:
