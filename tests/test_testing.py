@@ -442,8 +442,10 @@ def test_the_errors_of_all_jobs_are_told_where_none_is_to_be_raised(project: Pro
 def test_a_job_that_is_put_off_is_no_error_and_one_that_gives_up_is_one(queue: testing.Queue) -> None:
     run_background_jobs([(JOB, "raise_what", ["later"]), (JOB, "raise_what", ["give up"])])
 
-    with pytest.raises(GiveUp, match="closed"):
+    with pytest.raises(GiveUp, match="closed") as error:
         queue.drain(START)
+
+    assert error.value.__notes__[0].endswith("in attempt 1; the job is now failed")
 
     later, gave_up = queue.jobs()
     assert (later.status, later.retry_count, later.available_at) == ("pending", 0, START + MINUTE)

@@ -222,5 +222,5 @@ def _gets_out(error: BaseException, settled: Settlement, *, raise_errors: bool) 
 
 
 def _note(ran: Ran) -> str:
-    after = f"pending again from {clock.to_text(ran.available_at)} UTC" if ran.available_at else ran.status
+    after = f"pending again from {clock.to_text(ran.available_at)} UTC" if ran.available_at else f"now {ran.status}"
     return f"raised by job {ran.id}, {ran.job_class}.{ran.method}, in attempt {ran.attempt}; the job is {after}"
