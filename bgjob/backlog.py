@@ -7,7 +7,7 @@ that succeeded would hide them.
 from __future__ import annotations
 
 from bgjob import clock
-from bgjob.progress import Progress
+from bgjob.pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Backlog:
         self._queue = queue
         self._console = console
         self._wanted = wanted and console.can_show_bar
-        self._progress: Progress | None = None
+        self._pace: Pace | None = None
         self._done_before = 0
 
     def look(self, tally: Tally) -> None:
@@ -37,26 +37,24 @@ class Backlog:
         settled = sum(tally.counts().values())
         due, processing = self._queue.connected().count_due(clock.now())
         now = clock.monotonic()
-        if self._progress is None and due >= MANY:
-            self._progress, self._done_before = Progress(due, now), settled
-        if self._progress is None:
+        if self._pace is None and due >= MANY:
+            self._pace, self._done_before = Pace(due, now), settled
+        if self._pace is None:
             return
         done = settled - self._done_before
-        self._progress.total = done + due + processing
-        self._progress.move(done, now)
-        left = self._progress.seconds_left(now)
+        self._pace.total = done + due + processing
+        self._pace.move(done, now)
+        left = self._pace.seconds_left(now)
         # Where jobs come one by one and are done at once, there is always one due.
         if not due or (due < MANY and left is not None and left < _MOMENT):
             self.end()
         else:
-            self._show(self._progress, now)
+            self._show(self._pace, now)
 
     def end(self, *, hands_over: bool = False) -> None:
         """Show it no more; a runner that hands the queue over leaves the last line to the next one's bar."""
-        self._progress = None
+        self._pace = None
         self._console.take_bar_away(for_another=hands_over)
 
-    def _show(self, progress: Progress, now: float) -> None:
-        self._console.show_bar(
-            lambda columns, colours: progress.line("  draining", now, columns=columns, colours=colours)
-        )
+    def _show(self, pace: Pace, now: float) -> None:
+        self._console.show_bar(lambda columns, colours: pace.line("  draining", now, columns=columns, colours=colours))

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 
 from bgjob import clock
 from bgjob.console import is_screen
-from bgjob.progress import Progress
+from bgjob.pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ _REPAINT_EVERY = 0.1
 
 
 class Bar:
-    """The progress of one piece of work, for as long as a `with` block lasts."""
+    """How far one piece of work is, for as long as a `with` block lasts."""
 
     def __init__(self, what: str, total: int | None, *, unit: str = "jobs", wanted: bool = True) -> None:
         """Tell `what` is being done to a `total` (None: nobody knows); not at all unless `wanted`, as with --json."""
         now = clock.monotonic()
         self._what = what
-        self._progress = Progress(total, now, unit=unit)
+        self._pace = Pace(total, now, unit=unit)
         self._done = 0
         self._next = now + _PATIENCE if wanted and is_screen(2) else math.inf
         self._painter: _Painter | None = None
@@ -61,11 +61,11 @@ class Bar:
         if now < self._next:
             return
         self._next = now + _REPAINT_EVERY
-        self._progress.move(self._done, now)
+        self._pace.move(self._done, now)
         try:
             if self._painter is None:
                 self._painter = _painter(self._what)
-            self._painter.paint(self._progress, now)
+            self._painter.paint(self._pace, now)
         except OSError:  # the terminal was closed, which is no reason to stop the work
             self._next = math.inf
 
@@ -85,9 +85,9 @@ class Counted(list[Item]):
 
 
 class _Painter(Protocol):
-    """What shows the progress: rich, or a plain line."""
+    """What shows it: rich, or a plain line."""
 
-    def paint(self, progress: Progress, now: float) -> None: ...
+    def paint(self, pace: Pace, now: float) -> None: ...
 
     def erase(self) -> None: ...
 
@@ -106,9 +106,9 @@ class _PlainLine:
         self._what = what
         self._colours = not os.environ.get("NO_COLOR")
 
-    def paint(self, progress: Progress, now: float) -> None:
+    def paint(self, pace: Pace, now: float) -> None:
         columns = os.get_terminal_size(2).columns or 80
-        sys.stderr.write(f"\r\x1b[K{progress.line(self._what, now, columns=columns, colours=self._colours)}")
+        sys.stderr.write(f"\r\x1b[K{pace.line(self._what, now, columns=columns, colours=self._colours)}")
         sys.stderr.flush()
 
     def erase(self) -> None:
@@ -144,10 +144,8 @@ class _RichBar:
         self._task = self._live.add_task(what, total=None, told="")
         self._live.start()
 
-    def paint(self, progress: Progress, now: float) -> None:
-        self._live.update(
-            self._task, completed=progress.done, total=progress.total, told=progress.told(now), refresh=True
-        )
+    def paint(self, pace: Pace, now: float) -> None:
+        self._live.update(self._task, completed=pace.done, total=pace.total, told=pace.told(now), refresh=True)
 
     def erase(self) -> None:
         self._live.stop()

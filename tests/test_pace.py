@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bgjob import run_background_jobs
-from bgjob.progress import Progress
+from bgjob.pace import Pace
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -33,53 +33,53 @@ LINE = b'{"job_class": "app.jobs.Job"}\n'
 
 
 def test_share_count_rate_and_time_left_are_told() -> None:
-    progress = Progress(10_000, now=100.0)
+    pace = Pace(10_000, now=100.0)
 
-    progress.move(4_500, now=105.0)
+    pace.move(4_500, now=105.0)
 
-    assert progress.told(105.0) == "45 %,  4,500 of 10,000 jobs, 900/s, 7 s left"
+    assert pace.told(105.0) == "45 %,  4,500 of 10,000 jobs, 900/s, 7 s left"
 
 
 def test_before_anything_is_done_no_rate_is_made_up() -> None:
-    assert Progress(10, now=0.0).told(5.0) == "0 %,  0 of 10 jobs"
+    assert Pace(10, now=0.0).told(5.0) == "0 %,  0 of 10 jobs"
 
 
 def test_where_nobody_knows_how_many_there_are_only_what_is_done_is_told() -> None:
-    progress = Progress(None, now=0.0, unit="lines")
+    pace = Pace(None, now=0.0, unit="lines")
 
-    progress.move(4_500, now=3.0)
+    pace.move(4_500, now=3.0)
 
-    assert progress.told(3.0) == "4,500 lines, 1,500/s"
-    assert progress.line("reading", 3.0, columns=80, colours=False) == "reading 4,500 lines, 1,500/s"
+    assert pace.told(3.0) == "4,500 lines, 1,500/s"
+    assert pace.line("reading", 3.0, columns=80, colours=False) == "reading 4,500 lines, 1,500/s"
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
-    progress = Progress(100_000, now=0.0)
+    pace = Pace(100_000, now=0.0)
 
     for second in range(1, 601):
-        progress.move(100 * min(second, 300) + max(second - 300, 0), now=float(second))
+        pace.move(100 * min(second, 300) + max(second - 300, 0), now=float(second))
 
-    assert progress.told(600.0).endswith("30,300 of 100,000 jobs, 1.0/s, 19 h 21 min left")
+    assert pace.told(600.0).endswith("30,300 of 100,000 jobs, 1.0/s, 19 h 21 min left")
 
 
 @pytest.mark.parametrize(
     ("done", "seconds", "rate"), [(1, 20, "3.0/min"), (1, 1800, "2.0/h"), (1, 7200, "less than 1/h")]
 )
 def test_a_slow_rate_is_told_by_the_minute_or_hour(done: int, seconds: float, rate: str) -> None:
-    progress = Progress(10, now=0.0)
+    pace = Pace(10, now=0.0)
 
-    progress.move(done, now=seconds)
+    pace.move(done, now=seconds)
 
-    assert f" {rate}, " in progress.told(seconds)
+    assert f" {rate}, " in pace.told(seconds)
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 160])
 @pytest.mark.parametrize("colours", [True, False])
 def test_the_line_fits_the_terminal(columns: int, colours: bool) -> None:  # noqa: FBT001
-    progress = Progress(200_000, now=0.0)
-    progress.move(123_456, now=1.0)
+    pace = Pace(200_000, now=0.0)
+    pace.move(123_456, now=1.0)
 
-    line = progress.line("requeueing", 1.0, columns=columns, colours=colours)
+    line = pace.line("requeueing", 1.0, columns=columns, colours=colours)
 
     plain = re.sub(r"\x1b\[\d+m", "", line)
     assert len(plain) < columns
@@ -88,11 +88,11 @@ def test_the_line_fits_the_terminal(columns: int, colours: bool) -> None:  # noq
 
 
 def test_more_than_all_is_no_error() -> None:
-    progress = Progress(10, now=0.0)
-    progress.move(12, now=1.0)
+    pace = Pace(10, now=0.0)
+    pace.move(12, now=1.0)
 
-    assert "10 jobs" in progress.line("x", 1.0, columns=120, colours=False)
-    assert Progress(0, now=0.0).line("x", 0.0, columns=80, colours=False)
+    assert "10 jobs" in pace.line("x", 1.0, columns=120, colours=False)
+    assert Pace(0, now=0.0).line("x", 0.0, columns=80, colours=False)
 
 
 # What a terminal shows

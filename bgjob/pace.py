@@ -12,7 +12,7 @@ _LONGEST_BAR = 40
 _SHORTEST_BAR = 10
 
 
-class Progress:
+class Pace:
     """So many of a `total`, as they are done. The instants are monotonic."""
 
     def __init__(self, total: int | None, now: float, *, unit: str = "jobs") -> None:
