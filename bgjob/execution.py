@@ -8,7 +8,7 @@ import sys
 import traceback
 import types
 
-from bgjob import deadline, reporting, retry
+from bgjob import deadline, reporting, retry, signature
 from bgjob import params as params_json
 from bgjob.approval import approve
 from bgjob.errors import GiveUp, JobTimeout, NotApprovedError, RetryLater, seconds_of
@@ -109,7 +109,7 @@ def check_method(
     if method.startswith("_"):
         message = f"{where}.{method} is private"
         raise NotRunnableError(message)
-    found = _looked_up(job_class, method)
+    found = signature.member_of(job_class, method, _NOTHING)
     if found is _NOTHING:
         message = f"{where} has no method {method}"
         raise NotRunnableError(message)
@@ -121,13 +121,6 @@ def check_method(
 
 
 _NOTHING = object()
-
-
-def _looked_up(job_class: type, name: str) -> Any:  # noqa: ANN401  # whatever the user put there
-    for owner in type.__dict__["__mro__"].__get__(job_class):
-        if name in owner.__dict__:
-            return owner.__dict__[name]
-    return _NOTHING
 
 
 def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -164,8 +157,7 @@ def _ruled(failure: Raised, kind: type, rules: ClassRules, job_class: type | Non
     own: dict[str, list[type]] = {}
     told = failure.traceback
     for name in ("retry_on", "fail_on"):
-        value = _NOTHING if job_class is None else _looked_up(job_class, name)
-        exceptions = [] if value is _NOTHING else _exceptions_in(value)
+        exceptions = _exceptions_in(() if job_class is None else signature.member_of(job_class, name, ()))
         if exceptions is None:
             told += f"bgjob: {name} of the class is ignored: it must be a tuple of exception classes\n"
         own[name] = exceptions or []

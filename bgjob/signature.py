@@ -69,13 +69,13 @@ def _read(member: object, function: types.FunctionType, bound: int) -> tuple[fro
     return found
 
 
-def member_of(job_class: type, name: str) -> Any:  # noqa: ANN401  # whatever stands there
-    """Return what the class, or one that it inherits from, has under that name, unbound; None for nothing."""
+def member_of(job_class: type, name: str, nothing: object = None) -> Any:  # noqa: ANN401  # whatever stands there
+    """Return what the class, or one that it inherits from, has under that name, unbound; else `nothing`."""
     for owner in _mro(job_class):
         members = _members(owner)
         if name in members:
             return members[name]
-    return None
+    return nothing
 
 
 # Asked past the metaclass, whose code is not ours to run.
