@@ -25,7 +25,7 @@ class Attempt(Frozen):
     __slots__ = ("attempt", "error", "finished_at", "outcome", "output", "started_at", "traceback", "verdict")
     attempt: int  # its number, from 1
     outcome: str  # succeeded, raised, timed out or crashed
-    verdict: str | None  # postponed or gave up, where the job asked for that
+    verdict: str | None  # postponed, gave up, or why it was not tried again
     started_at: dt.datetime | None
     finished_at: dt.datetime | None
     error: str | None  # in one line
