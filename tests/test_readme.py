@@ -322,10 +322,20 @@ def test_the_tables_of_columns_agree_with_the_database(database: Path) -> None:
     assert set(custom_jobs) == _columns(database, "custom_jobs")
 
 
+def test_the_table_of_tables_has_every_one_of_the_database(database: Path) -> None:
+    shown = {row[0] for row in table(CODE / "docs" / "architecture.md", "table")}
+
+    assert shown == _names(database, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'")
+
+
 def _columns(database: Path, name: str) -> set[str]:
+    return _names(database, "SELECT name FROM pragma_table_info(?)", name)
+
+
+def _names(database: Path, question: str, *values: str) -> set[str]:
     connection = sqlite3.connect(database)
     try:
-        return {column for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", [name])}
+        return {name for (name,) in connection.execute(question, values)}
     finally:
         connection.close()
 
