@@ -98,8 +98,8 @@ class Fake:
         """Return the jobs that match what is asked for, at least one, or exactly so many `times`; else AssertionError.
 
         `job`: an approved class, its dotted name, or a method of it, such as ReportJob.build. What is left out may be
-        anything. `params`: all of them, exactly, as a dict, a list or None for none; or a
-        function that is given those of a job and tells whether they are right. `delay`: seconds or a timedelta.
+        anything. `params`: all of them, exactly, as a dict, a list or None for none; or a function that is given
+        those of a job and tells whether they are right. `delay`: seconds or a timedelta.
 
         Raises NotApprovedError for a class or method that could not be queued, so that a slip in its name shows.
         """

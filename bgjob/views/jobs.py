@@ -64,8 +64,8 @@ class Job(Frozen):
     created_at: dt.datetime | None
     updated_at: dt.datetime | None
     started_at: dt.datetime | None  # of the last attempt
-    finished_at: dt.datetime | None  # when it was completed, failed or cancelled
-    error: str | None  # of the last attempt that failed
+    finished_at: dt.datetime | None  # of the last attempt
+    error: str | None  # of the last attempt, if it failed or was postponed
     database: str  # the file that it stands in
 
     @property
