@@ -53,7 +53,7 @@ class Intake:
             _tell(alarm)
         return job_id
 
-    def enqueue_along(self, settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object) -> int | None:
+    def enqueue_borrowing(self, settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object) -> int | None:
         """Insert the jobs in the transaction of the caller's own connection; return the id of one that comes alone."""
         from bgjob.store.borrowed import Borrowed
 
