@@ -90,7 +90,10 @@ def _due_since(store: ReadStore, now: dt.datetime) -> dt.datetime | None:
     """Return since when the oldest due job has been due; one that was requeued or handed back, only since then."""
     first = store.first_due(now)
     job = first and store.job(first.id)
-    return _instant(max(job.available_at or "", job.updated_at or job.created_at or "")) if job else None
+    if job is None:
+        return None
+    # What was written past the CHECKs may be bytes, which can't be compared with a text.
+    return _instant(max(text for text in (job.available_at, job.updated_at or job.created_at, "") if type(text) is str))
 
 
 def _of_classes(rows: Sequence[tally.Added]) -> list[Metric]:

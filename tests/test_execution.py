@@ -238,6 +238,27 @@ class Job:
     assert project.trace() == ["the approved one"]
 
 
+METACLASSES = {
+    "puts another function in the place of the method": "__dict__ = {'execute': lambda self: trace('a stranger')}",
+    "answers nothing": "def __getattribute__(cls, name):\n        raise SystemExit(name)",
+}
+
+
+@pytest.mark.parametrize("body", METACLASSES.values(), ids=METACLASSES)
+def test_a_metaclass_is_not_asked_what_is_to_run(project: Project, body: str) -> None:
+    source = f"""
+class Meta(type):
+    {body}
+
+class Job(metaclass=Meta):
+    def execute(self):
+        trace("the approved one")
+"""
+
+    assert run(project, source)[0] == "completed"
+    assert project.trace() == ["the approved one"]
+
+
 NO_CLASSES = {
     "a function": "def Job():\n    trace('ran')\n",
     "an instance": "class Kind:\n    def execute(self):\n        trace('ran')\nJob = Kind()\n",

@@ -123,6 +123,14 @@ def test_a_job_that_was_requeued_is_due_since_then(measured: Project) -> None:
     assert read_back(bgjob(measured, "metrics").stdout)["bgjob_oldest_due_age_seconds",] < 60
 
 
+@pytest.mark.parametrize("column", ["created_at", "updated_at", "available_at"])
+def test_times_that_are_none_cost_their_own_figure_only(measured: Project, column: str) -> None:
+    queue(measured, "")
+    measured.sql_unchecked(f"UPDATE custom_jobs SET {column} = X'00'")
+
+    assert read_back(bgjob(measured, "metrics").stdout)["bgjob_jobs", "pending"] == 1
+
+
 def test_counters_never_fall(measured: Project) -> None:
     queue(measured, "", "params={'fail': True}")
     measured.tick()
