@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from bgjob import clock, tally, version, watch
 from bgjob.errors import StoreError
-from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
 from bgjob.store.alarms import NO_TICK, OVERDUE
 from bgjob.store.reading import ReadStore
 
@@ -52,19 +51,11 @@ def gathered(store: ReadStore, config: Config, now: dt.datetime) -> list[Metric]
         paused = store.pause() is not None
         alarms = {alarm.kind for alarm in store.alarms()}
         totals = {row.job_class: row for row in store.totals()}
-    statuses = {
-        PENDING: counts.due + counts.waiting,
-        PROCESSING: counts.processing,
-        COMPLETED: counts.completed,
-        FAILED: counts.failed,
-        CANCELLED: counts.cancelled,
-    }
+    jobs = [Sample(count, {"status": status}) for status, count in counts.by_status.items()]
     open_alarms = [Sample(kind in alarms, {"kind": kind}) for kind in (NO_TICK, OVERDUE)]
     return [
         Metric("bgjob_info", "gauge", "The bgjob that wrote this.", [Sample(1, {"version": version.__version__})]),
-        Metric(
-            "bgjob_jobs", "gauge", "Jobs by status.", [Sample(count, {"status": s}) for s, count in statuses.items()]
-        ),
+        Metric("bgjob_jobs", "gauge", "Jobs by status.", jobs),
         _gauge("bgjob_jobs_due", "Pending jobs that are due.", counts.due),
         _gauge(
             "bgjob_oldest_due_age_seconds",

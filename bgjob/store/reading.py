@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bgjob import clock, sql
 from bgjob.errors import StoreError
-from bgjob.job import CANCELLED, FAILED
+from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
 from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
 from bgjob.store.pause import PauseStore
@@ -71,6 +71,17 @@ class Counts(NamedTuple):
     processing: int
     due: int
     waiting: int  # pending, and not due
+
+    @property
+    def by_status(self) -> dict[str, int]:
+        """The same for each status, in the order of a job's life."""
+        return {
+            PENDING: self.due + self.waiting,
+            PROCESSING: self.processing,
+            COMPLETED: self.completed,
+            FAILED: self.failed,
+            CANCELLED: self.cancelled,
+        }
 
 
 class Ended(NamedTuple):

@@ -67,13 +67,7 @@ def overview(store: ReadStore, now: dt.datetime, *, workers: int) -> Overview:
     return Overview(
         alarms=alarms,
         pause=pause,
-        counts={
-            PENDING: counts.due + counts.waiting,
-            PROCESSING: counts.processing,
-            COMPLETED: counts.completed,
-            FAILED: counts.failed,
-            CANCELLED: counts.cancelled,
-        },
+        counts=counts.by_status,
         due=counts.due,
         first_due=first_due,
         next_due=next_due,
