@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Concatenate, ParamSpec, overload
 
+    from bgjob.store.intake import NewJob
+
     P = ParamSpec("P")
 else:
 
@@ -72,24 +74,7 @@ class QueueJob:
                 error.args = (f"{error}. {_INHERITED.format(name)}",)
             raise
         job_id = enqueue.queue_checked(settings, [job], now, lent=self._connection)
-        due = job["available_at"]
-        return Job(
-            id=job_id or 0,  # one that comes alone has one
-            job_class=job["job_class"],
-            method=name,
-            params_json=job["params"],
-            status="pending",
-            priority=self._priority,
-            retry_count=0,
-            crash_count=0,
-            available_at=clock.from_text(due) if due else None,
-            created_at=now,
-            updated_at=now,
-            started_at=None,
-            finished_at=None,
-            error=None,
-            database=settings.database,
-        )
+        return _queued(job, job_id or 0, now, settings.database)  # one that comes alone has an id
 
     def __repr__(self) -> str:
         when = f"delay={self._delay!r}" if self._at is None else f"at={self._at!r}"
@@ -130,6 +115,27 @@ class QueueJob:
         priority = self._priority if priority is None else priority
         enqueue.check_options(priority, wait)
         return QueueJob(priority, wait, at, self._connection if connection is None else connection)
+
+
+def _queued(job: NewJob, job_id: int, now: dt.datetime, database: str) -> Job:
+    due = job["available_at"]
+    return Job(
+        id=job_id,
+        job_class=job["job_class"],
+        method=job["method"],
+        params_json=job["params"],
+        status="pending",
+        priority=job["priority"],
+        retry_count=0,
+        crash_count=0,
+        available_at=clock.from_text(due) if due else None,
+        created_at=now,
+        updated_at=now,
+        started_at=None,
+        finished_at=None,
+        error=None,
+        database=database,
+    )
 
 
 _INHERITED = "A method that a class inherits is named by an instance of that class: queue_job(ReportJob().{}, …)"

@@ -24,10 +24,10 @@ from bgjob.store.runners import RunnerStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, NoReturn
 
     from bgjob.config import Config
-    from bgjob.job import ClaimedJob
+    from bgjob.job import ClaimedJob, Outcome
     from bgjob.settlement import Settlement
 
 _lock = threading.RLock()
@@ -159,23 +159,12 @@ class _Drain:
         done: list[Ran] = []
         while (job := self._next(owner)) is not None:
             if len(done) == most:
-                with self._store.transaction():
-                    self._store.release(job, self._now)
-                raise AssertionError(
-                    f"{most} jobs ran, and the next one is due: {job.job_class}.{job.method}. Does a job queue itself "
-                    "again, without a delay? Where so many are right, call drain(most=…)"
-                )
+                self._refuse(job, most)
             caught: list[BaseException] = []
             since = clock.monotonic()
-            outcome = execution.execute(self._settings, job, caught=caught)
-            if os.getpid() != self._pid:
-                os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
+            outcome = self._execute(job, caught)
             duration = clock.monotonic() - since
-            reached = reporting.board.take()
-            with self._store.transaction():
-                if reached is not None:
-                    self._store.note_progress(job.runner, job.worker, reached, self._now)
-                settled = settle(self._store, job, outcome, self._now, config=self._settings, output="", dice=0.0)
+            settled = self._settle(job, outcome)
             tell(settled, self._now, logs=logs, console=console, duration=duration)
             done.append(self._ran(settled, caught))
             if caught and _gets_out(caught[0], settled, raise_errors=raise_errors):
@@ -188,6 +177,28 @@ class _Drain:
             self._store.promote(self._now)
         with self._store.transaction():
             return self._store.claim(owner, self._now)
+
+    def _refuse(self, job: ClaimedJob, most: int) -> NoReturn:
+        __tracebackhide__ = True
+        with self._store.transaction():
+            self._store.release(job, self._now)
+        raise AssertionError(
+            f"{most} jobs ran, and the next one is due: {job.job_class}.{job.method}. Does a job queue itself again, "
+            "without a delay? Where so many are right, call drain(most=…)"
+        )
+
+    def _execute(self, job: ClaimedJob, caught: list[BaseException]) -> Outcome:
+        outcome = execution.execute(self._settings, job, caught=caught)
+        if os.getpid() != self._pid:
+            os._exit(not isinstance(outcome, Succeeded))  # a child that the job forked has come out of it: not ours
+        return outcome
+
+    def _settle(self, job: ClaimedJob, outcome: Outcome) -> Settlement:
+        reached = reporting.board.take()
+        with self._store.transaction():
+            if reached is not None:
+                self._store.note_progress(job.runner, job.worker, reached, self._now)
+            return settle(self._store, job, outcome, self._now, config=self._settings, output="", dice=0.0)
 
     def _ran(self, settled: Settlement, caught: list[BaseException]) -> Ran:
         job, outcome = settled.job, settled.outcome
