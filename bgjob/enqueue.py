@@ -152,10 +152,7 @@ def queue_checked(settings: Config, jobs: list[NewJob], now: dt.datetime, *, len
 def _write_rows(settings: Config, jobs: list[NewJob], now: dt.datetime, lent: object) -> int | None:
     if lent is not None:
         return _intake.enqueue_borrowing(settings, jobs, now, lent=lent)
-    job_id = _intake.enqueue(settings, jobs, now)
-    if now >= _intake.fingerprint_due:
-        _intake.leave_fingerprint(settings, now)
-    return job_id
+    return _intake.enqueue(settings, jobs, now)
 
 
 # A test's `bgjob.testing.fake`: it takes the checked jobs in the place of the database.

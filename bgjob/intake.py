@@ -38,7 +38,7 @@ class Intake:
         self._key: tuple[str, str] | None = None
         self._pid = os.getpid()
         self._complete: tuple[int, int] | None = None
-        self.fingerprint_due = _LONG_AGO
+        self._fingerprint_due = _LONG_AGO
         os.register_at_fork(before=self._before_fork, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def enqueue(self, settings: Config, jobs: list[NewJob], now: dt.datetime) -> int | None:
@@ -51,6 +51,8 @@ class Intake:
         wake.ping(path)
         if alarm:
             _tell(alarm)
+        if now >= self._fingerprint_due:
+            self._leave_fingerprint(settings, now)
         return job_id
 
     def enqueue_borrowing(self, settings: Config, jobs: list[NewJob], now: dt.datetime, *, lent: object) -> int | None:
@@ -82,7 +84,7 @@ class Intake:
         """Do what else comes with queueing, once the rows that the caller's connection wrote are committed."""
         wake.ping(path)
         quiet = self._watch.is_quiet(path, now, alarm_after=settings.alarm_after)
-        if quiet and now < self.fingerprint_due:
+        if quiet and now < self._fingerprint_due:
             return
         alarm = None
         with contextlib.suppress(BgjobError):  # the jobs are committed, and nothing here may disturb that
@@ -90,7 +92,7 @@ class Intake:
             try:
                 database = self._current(settings)
                 alarm = None if quiet else _noticed(database, settings, now)
-                self.leave_fingerprint(settings, now)
+                self._leave_fingerprint(settings, now)
             finally:
                 self._lock.release()
         if alarm:
@@ -103,7 +105,7 @@ class Intake:
             message = f"{settings.database} is locked: other threads of this process wait for it; nothing was queued"
             raise DatabaseBusyError(message)
 
-    def leave_fingerprint(self, settings: Config, now: dt.datetime) -> None:
+    def _leave_fingerprint(self, settings: Config, now: dt.datetime) -> None:
         """Note in the database who queues here, once a day; the job is committed, and nothing here may disturb it."""
         if not self._lock.acquire(blocking=False):
             return  # another thread queues, and will come by here
@@ -111,12 +113,12 @@ class Intake:
             from bgjob import fingerprint
             from bgjob.store.fingerprints import leave
 
-            self.fingerprint_due = now + _TRY_AGAIN
+            self._fingerprint_due = now + _TRY_AGAIN
             database = self._database
             if fingerprint.is_tick or (
                 database is not None and leave(database, fingerprint.QUEUEING, fingerprint.take(settings), now)
             ):
-                self.fingerprint_due = now + _ONCE
+                self._fingerprint_due = now + _ONCE
         except Exception:  # noqa: BLE001, S110  # as said above
             pass
         finally:
@@ -181,7 +183,7 @@ class Intake:
         self._lock = threading.RLock()
         self._is_writing = False
         self._pid = os.getpid()
-        self.fingerprint_due = _LONG_AGO
+        self._fingerprint_due = _LONG_AGO
         if self._database is not None:
             # A server that forks in C never told us before. Closing this connection, even at exit, would tear the
             # parent's transactions, so nothing may ever close it.
