@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from bgjob import version
-from bgjob.errors import RetryLater
+from bgjob import deadline, version
+from bgjob.errors import JobTimeout, RetryLater
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,13 +60,21 @@ def running(job: ClaimedJob) -> contextlib.AbstractContextManager[object]:
 
 
 def flush() -> None:
-    """Let the provider's exporters send what they hold back; may raise anything, and take as long as they like."""
+    """Let exporters send what they hold back, for a bounded time; for a worker, in its main thread and between jobs."""
     global _has_new_spans  # noqa: PLW0603  # of this process
-    if _has_new_spans:
-        _has_new_spans = False
+    if not _has_new_spans:
+        return
+    _has_new_spans = False
+    # Exporters don't keep to the time that they are given.
+    deadline.start(SECONDS_TO_FLUSH)
+    try:
         provider = sys.modules[USED].get_tracer_provider()
         if hasattr(provider, "force_flush"):  # the SDK's; the API has none
             provider.force_flush(int(SECONDS_TO_FLUSH * 1000))
+    except (Exception, JobTimeout):  # noqa: BLE001, S110  # no job hangs on it
+        pass
+    finally:
+        deadline.stop()
 
 
 def _is_not_installed() -> bool:

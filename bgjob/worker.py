@@ -13,7 +13,7 @@ import sys
 
 from bgjob import clock, deadline, execution, process, reporting
 from bgjob.child import memory_limited_to
-from bgjob.errors import JobTimeout, StoreError
+from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
 from bgjob.settlement import settle, tell
 from bgjob.slot import BOOT_FAILED, ENDED, FILES_CLOSED, IDLE, STORE_FAILED, Slot
@@ -149,18 +149,10 @@ class Worker:
 
     def _flush_spans(self) -> None:
         """Let spans go that an exporter of the app's holds back: this process may sleep for long, or end at once."""
-        if "opentelemetry.trace" not in sys.modules:
-            return
-        from bgjob import tracing  # noqa: PLC0415  # only where a job or the app brings OpenTelemetry
+        if "opentelemetry.trace" in sys.modules:
+            from bgjob import tracing  # noqa: PLC0415  # only where a job or the app brings OpenTelemetry
 
-        # Exporters don't keep to the time that they are given.
-        deadline.start(tracing.SECONDS_TO_FLUSH)
-        try:
             tracing.flush()
-        except (Exception, JobTimeout):  # noqa: BLE001, S110  # no job hangs on it
-            pass
-        finally:
-            deadline.stop()
 
     def _drain(self, store: JobStore, state: ProcessState) -> bool:
         """Run jobs until none can be claimed; return whether there was one."""
