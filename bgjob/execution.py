@@ -106,26 +106,20 @@ def check_method(
     Looked up without running any code of the class: a property or a descriptor of the user's is not asked.
     """
     if method.startswith("_"):
-        message = f"{_name(job_class)}.{method} is private"
+        message = f"{retry.name_of(job_class)}.{method} is private"
         raise NotRunnableError(message)
     found = signature.member_of(job_class, method, _NOTHING)
     if found is _NOTHING:
-        message = f"{_name(job_class)} has no method {method}"
+        message = f"{retry.name_of(job_class)} has no method {method}"
         raise NotRunnableError(message)
     function = found.__func__ if type(found) in (staticmethod, classmethod) else found
     if type(function) is not types.FunctionType:
-        message = f"{_name(job_class)}.{method} is not a plain method but {type(found).__name__}"
+        message = f"{retry.name_of(job_class)}.{method} is not a plain method but {type(found).__name__}"
         raise NotRunnableError(message)
     return found  # type: ignore[no-any-return]  # one of the three kinds, as just checked
 
 
 _NOTHING = object()
-
-
-def _name(job_class: type) -> str:
-    # Past the metaclass, too, which may answer anything.
-    module, qualname = type.__dict__["__module__"].__get__(job_class), type.__dict__["__qualname__"].__get__(job_class)
-    return f"{module}.{qualname}" if type(module) is str else f"?.{qualname}"
 
 
 def _run(method: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:

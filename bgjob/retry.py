@@ -27,7 +27,7 @@ def ruling(
     """
     for kind in type.__dict__["__mro__"].__get__(error):
         if _stands_on(kind, rules.fail_on, fail_on):
-            return f"not retried: {_name(kind).removeprefix('builtins.')} stands on fail_on"
+            return f"not retried: {name_of(kind).removeprefix('builtins.')} stands on fail_on"
         if _stands_on(kind, rules.retry_on, retry_on):
             return None
     return "not retried: it does not stand on retry_on" if rules.retry_on or retry_on else None
@@ -39,10 +39,11 @@ def _stands_on(kind: type, names: Collection[str], classes: Collection[type]) ->
     if not names:
         return False
     # Its own name, or another that leads to it in a module that is loaded: json.JSONDecodeError is json.decoder's.
-    return _name(kind) in names or any(_leads_to(name, kind) for name in names)
+    return name_of(kind) in names or any(_leads_to(name, kind) for name in names)
 
 
-def _name(kind: type) -> str:
+def name_of(kind: type) -> str:
+    """Return the dotted name of a class, whatever it answers when it is asked."""
     # Past the class's own metaclass, whose code is not ours to run.
     module, qualname = vars(type)["__module__"].__get__(kind), vars(type)["__qualname__"].__get__(kind)
     return f"{module}.{qualname}" if type(module) is str else f"?.{qualname}"
