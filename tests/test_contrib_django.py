@@ -277,6 +277,36 @@ def test_results_that_are_not_there_are_said_to_be_missing(site: Project) -> Non
     assert told == ["TaskResultDoesNotExist"] * 4
 
 
+@pytest.mark.parametrize("params", ["{}", "[]", "null", "5", '["app.tasks.note", [], {}, "default", "default"]', "{"])
+def test_a_row_that_no_backend_has_written_is_the_result_of_no_task(site: Project, params: str) -> None:
+    site.sql(
+        "INSERT INTO custom_jobs (job_class, method, params) VALUES (?, 'execute', ?)",
+        ("bgjob.contrib.django.TaskJob", params),
+    )
+
+    told = shell(site, """
+        try:
+            tasks.note.get_result("1")
+        except Exception as error:
+            print(json.dumps(type(error).__name__))
+        """)  # fmt: skip
+
+    assert told == "TaskResultDoesNotExist"
+
+
+def test_a_task_that_gave_up_is_told_as_one_whatever_its_reason(site: Project) -> None:
+    site.write_jobs(f"{TASKS}\nfrom bgjob import GiveUp\n@task\ndef note():\n    raise GiveUp('closed')\n", "tasks")
+    shell(site, "tasks.note.enqueue()")
+    site.tick()
+
+    told = shell(site, """
+        [error] = tasks.note.get_result("1").errors
+        print(json.dumps(error.exception_class is bgjob.GiveUp))
+        """)  # fmt: skip
+
+    assert told is True
+
+
 def test_a_cancelled_task_has_failed_and_a_naive_time_is_local_where_django_has_no_zones(site: Project) -> None:
     site.write_jobs(SETTINGS.replace("USE_TZ = True", "USE_TZ = False\nTIME_ZONE = 'Europe/Berlin'"), "settings")
     told = shell(site, """

@@ -66,8 +66,10 @@ class Backend(BaseTaskBackend):  # type: ignore[misc]  # Django brings no types
     def get_result(self, result_id: str) -> Any:  # noqa: ANN401  # as above
         """Return what became of a task, in any process; TaskResultDoesNotExist once its job was pruned."""
         job = bgjob.get_job(int(result_id)) if re.fullmatch(r"[0-9]{1,18}", result_id) else None
-        if job is None or job.job_class != _TASK_JOB or job.params["backend"] != self.alias:
+        if job is None or job.job_class != _TASK_JOB:
             raise TaskResultDoesNotExist(result_id)
+        if not isinstance(job.params, dict) or not job.params.keys() >= _PARAMS or job.params["backend"] != self.alias:
+            raise TaskResultDoesNotExist(result_id)  # written by another program, or another backend's
         options = {"queue_name": job.params["queue_name"], "run_after": _time(job.available_at), "backend": self.alias}
         return self._result(self.task(job.params["task"]).using(priority=job.priority, **options), job)
 
@@ -117,6 +119,7 @@ class TaskJob:
         _finish(chosen, result, TaskResultStatus.SUCCESSFUL)
 
 
+_PARAMS = {"task", "args", "kwargs", "backend", "queue_name"}
 _TASK_JOB = f"{TaskJob.__module__}.{TaskJob.__qualname__}"
 _STATUSES = {
     "pending": TaskResultStatus.READY,
@@ -139,8 +142,8 @@ def _time(instant: dt.datetime | None) -> dt.datetime | None:
 
 def _class_of(attempt: bgjob.Attempt) -> str:
     """Return the dotted name of the exception, with which the error of an attempt begins."""
+    kind = GiveUp if attempt.verdict == "gave up" else JobTimeout if attempt.outcome == "timed out" else BgjobError
     named = re.match(r"[\w.]+(?=:|$)", attempt.error or "") if attempt.outcome == "raised" else None
-    if named:
+    if named and kind is not GiveUp:  # of which the reason alone is kept
         return named[0] if "." in named[0] else f"builtins.{named[0]}"
-    kind = JobTimeout if attempt.outcome == "timed out" else BgjobError
     return f"{kind.__module__}.{kind.__qualname__}"
