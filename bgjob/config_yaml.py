@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1024 * 1024
 MOST_LEVELS = 20
+_TOO_DEEP = f"lists and mappings stand in each other more than {MOST_LEVELS} deep"
 
 # The C parser is ten times as fast, but PyYAML can be built without it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -52,7 +53,13 @@ def read_nodes(text: str, problems: Problems) -> yaml.Node:
     try:
         root = _build(text, problems)
     except yaml.MarkedYAMLError as error:
-        add_syntax_error(error, text, problems)
+        mark: Any = error.problem_mark
+        if mark is not None and "nesting depth" in (
+            error.problem or ""
+        ):  # newer versions of libyaml give up by themselves
+            problems.add_at(mark.line + 1, mark.column + 1, _TOO_DEEP)
+        else:
+            add_syntax_error(error, text, problems)
         raise problems.error() from None
     except yaml.reader.ReaderError as error:
         character = chr(error.character)
@@ -97,7 +104,7 @@ def _build(text: str, problems: Problems) -> yaml.Node | None:
         if isinstance(node, yaml.CollectionNode):
             parents.append(node)
             if len(parents) > MOST_LEVELS:
-                problems.add(event, f"lists and mappings stand in each other more than {MOST_LEVELS} deep")
+                problems.add(event, _TOO_DEEP)
                 raise problems.error()
     return root
 
