@@ -65,7 +65,7 @@ def parse_config(content: bytes, path: str, *, warnings: tuple[str, ...] = ()) -
     root = os.path.dirname(os.path.dirname(path))
     problems = Problems(path)
     settings = read_settings(read_nodes(read_text(content, problems), problems), problems)
-    for key in ("database", "log_directory", "metrics_file"):
+    for key in ("database", "log_directory", "metrics_file", "report_file"):
         settings[key] = settings[key] and os.path.join(root, settings[key])
     return Config(path=path, content=content, root=root, warnings=warnings, **settings)
 

@@ -18,7 +18,10 @@ from bgjob.config_texts import (
     wrong_method_name,
     wrong_metrics_path,
     wrong_module_name,
+    wrong_password_hash,
     wrong_path,
+    wrong_pattern,
+    wrong_report_path,
     wrong_web_address,
 )
 from bgjob.config_values import ClassRules, RetryDelay
@@ -35,6 +38,11 @@ DEFAULT_RETRY_DELAY = RetryDelay(delays=None, first=10.0, factor=4.0, maximum=36
 DAY = 86_400.0
 DEFAULT_KEEP = {"completed": 7 * DAY, "failed": 30 * DAY, "cancelled": 7 * DAY}
 
+DEFAULT_MASK = (
+    "*password*", "*passwd*", "*secret*", "*token*", "*api*key*", "*access*key*", "*private*key*", "*credential*",
+    "*authorization*", "*cookie*",
+)  # fmt: skip
+
 class_name = text_of(wrong_class_name, "a dotted name such as app.custom_jobs.ExampleJob")
 method_name = text_of(wrong_method_name, "a name such as execute")
 module_name = text_of(wrong_module_name, "a dotted name such as app.boot")
@@ -43,6 +51,9 @@ exception_name = text_of(
 )
 path_text = text_of(wrong_path, "a path; a relative one starts at the folder above the one of this file")
 metrics_path = text_of(wrong_metrics_path, "a path that ends in .prom, such as storage/bgjob.prom")
+report_path = text_of(wrong_report_path, "a path that ends in .html, such as storage/report.html")
+password_hash = text_of(wrong_password_hash, "what `bgjob dashboard --hash-password` prints")
+pattern = text_of(wrong_pattern, "a name of params, in which * stands for anything, such as '*password*'")
 web_address = text_of(wrong_web_address, "a web address such as https://hc-ping.com/your-uuid")
 one_duration = duration()
 
@@ -58,6 +69,12 @@ def exceptions(node: yaml.Node, name: str, problems: Problems) -> frozenset[str]
     children = items(node, name, problems, "a list such as [ConnectionError, app.errors.BadInput], or [] for none")
     names = [exception_name(child, "the exception", problems) or "" for child in children]
     return frozenset(each if "." in each else f"builtins.{each}" for each in names)
+
+
+def patterns(node: yaml.Node, name: str, problems: Problems) -> tuple[str, ...]:
+    """Read a list of patterns that names of params are held against."""
+    children = items(node, name, problems, "a list such as ['*password*', iban], or [] for none")
+    return tuple(pattern(child, "the pattern", problems) or "" for child in children)
 
 
 def retry_delay(node: yaml.Node, name: str, problems: Problems) -> RetryDelay | None:
@@ -127,6 +144,9 @@ FILE_KEYS: Table = {
     "on_failure": (class_name, None),
     "metrics_file": (metrics_path, None),
     "ping_url": (web_address, None),
+    "mask": (patterns, DEFAULT_MASK),
+    "report_file": (report_path, None),
+    "dashboard_password_hash": (password_hash, None),
 }
 HOOKS = ("on_alarm", "on_failure")
 HOOK_METHOD = "execute"

@@ -105,6 +105,33 @@ def wrong_metrics_path(text: str) -> str | None:
     return wrong_path(text)
 
 
+def wrong_report_path(text: str) -> str | None:
+    """Return why `text` can't be the path of the report, or None."""
+    if text and not text.endswith((".html", ".htm")):
+        return "does not end in .html, so no browser would show it as a page"
+    return wrong_path(text)
+
+
+def wrong_pattern(text: str) -> str | None:
+    """Return why `text` can't be held against names, or None."""
+    if not text:
+        return "is empty, and no name is"
+    return None if text.isprintable() else "holds a character that can't be seen, such as a line break"
+
+
+def wrong_password_hash(text: str) -> str | None:
+    """Return why `text` can't be the hash of a password, or None."""
+    return (
+        None if PASSWORD_HASH.fullmatch(text) else "is no hash of a password, and a password itself must not stand here"
+    )
+
+
+# Also in jobs.schema.json. The cost as powers of two, block size, parallelism, salt and key as base64: RFC 7914.
+PASSWORD_HASH = re.compile(
+    r"scrypt:([1-9][0-9]?):([1-9][0-9]?):([1-9]):([A-Za-z0-9+/]{22,88}=*):([A-Za-z0-9+/]{43,88}=*)"
+)
+
+
 def wrong_web_address(text: str) -> str | None:
     """Return why `text` can't be an address to ping, or None."""
     if not text.startswith(("http://", "https://")):

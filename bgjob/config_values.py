@@ -111,6 +111,7 @@ class Config(Value):
         "boot",
         "classes",
         "content",
+        "dashboard_password_hash",
         "database",
         "durability",
         "keep",
@@ -118,6 +119,7 @@ class Config(Value):
         "log_directory",
         "log_files",
         "log_max_size",
+        "mask",
         "max_params_size",
         "methods",
         "metrics_file",
@@ -125,6 +127,7 @@ class Config(Value):
         "on_failure",
         "path",
         "ping_url",
+        "report_file",
         "root",
         "shutdown_grace",
         "timeout_grace",
@@ -154,3 +157,6 @@ class Config(Value):
     on_failure: str | None  # approved class, a job of which is queued when another job has failed for good
     metrics_file: str | None  # absolute; where figures for Prometheus are kept
     ping_url: str | None  # told by each tick how it went
+    mask: tuple[str, ...]  # patterns of names of params whose values no page shows
+    report_file: str | None  # absolute; a page that each tick writes
+    dashboard_password_hash: str | None  # as `bgjob dashboard --hash-password` prints it

@@ -149,6 +149,18 @@ def ago(seconds: float) -> str:
     return f"{whole} s"
 
 
+def lasting(seconds: float) -> str:
+    """Return a duration in words, with fractions where it is short."""
+    if seconds < 0.9995:  # noqa: PLR2004  # what is not rounded up to 1000 ms
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.1f} s" if seconds < 59.95 else ago(round(seconds))  # noqa: PLR2004  # nor to 60.0 s
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 job`, `2 jobs`, `1,234 jobs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def since(then: str | None, now: dt.datetime) -> str:
     """Return how long ago the database's instant `then` was, in words."""
     if not then:

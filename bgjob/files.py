@@ -1,7 +1,8 @@
-"""Which file is meant: the one at a path, the one behind a descriptor, and a path as SQLite's URI wants it."""
+"""Which file is meant: at a path, behind a descriptor, in a URI of SQLite's; and how one is replaced."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 
@@ -26,3 +27,22 @@ def behind(descriptor: int) -> tuple[int, int] | None:
 def quoted(path: str) -> str:
     """Return `path` with the characters escaped that mean something in a URI (https://sqlite.org/uri.html)."""
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def replace(path: str, content: bytes) -> None:
+    """Write a file in one step for whoever reads it; until then it has a name that nobody looks for."""
+    scratch = f"{path}.{os.getpid()}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(scratch)
+    try:
+        file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            while content:
+                content = content[os.write(file, content) :]
+        finally:
+            os.close(file)
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise

@@ -47,13 +47,13 @@ class House:
         """Sync to the disk what was settled, if that is more than the last time, and write down what it came to."""
         added = tally.since(self._tally_at_last_sync)
         if added:
-            self._queue.sync(runner, clock.now(), added)
+            self._queue.sync(runner, clock.now(), added, tally.counts())
             self._tally_at_last_sync = tally
 
     def close(self, runner: int, tally: Tally) -> None:
         """Note that the runner has ended, and what its jobs came to since the last sync."""
         store = RunnerStore(self._queue.connected().database)
-        store.end(runner, clock.now(), tally.since(self._tally_at_last_sync))
+        store.end(runner, clock.now(), tally.since(self._tally_at_last_sync), tally.counts())
 
     def prune(self, seconds: float = 0) -> None:
         """Prune a stretch of old rows, or as many as `seconds` allow."""

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Configs:
     """The config in force for this process: read once, and again when its file has changed."""
 
-    def __init__(self) -> None:
-        """Read nothing yet."""
+    def __init__(self, path: str | None = None) -> None:
+        """Read nothing yet. With a `path` that config is in force, wherever the process is."""
+        self._named = path
         # Who asked (variable, working directory), the path found, its stamp, the config: one value, so never half one.
         self._held: tuple[tuple[str | None, str | None], str, tuple[int, int, int] | None, Config] | None = None
 
@@ -27,7 +28,7 @@ class Configs:
             held_for, path, held_stamp, settings = self._held
             if held_for == asked and held_stamp is not None and held_stamp == _stamp(path):
                 return settings
-        path = config.find_config()
+        path = self._named or config.find_config()
         stamp = _stamp(path)
         settings = config.read_config(path)
         # A file that was written a moment ago may change again within one step of the file system's clock.

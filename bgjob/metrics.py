@@ -6,11 +6,9 @@ https://prometheus.io/docs/practices/naming/. A label has no more values than th
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import NamedTuple
 
-from bgjob import clock, tally, version, watch
+from bgjob import clock, files, tally, version, watch
 from bgjob.errors import StoreError
 from bgjob.store.alarms import NO_TICK, OVERDUE
 from bgjob.store.reading import ReadStore
@@ -164,27 +162,8 @@ def keep(config: Config, now: dt.datetime) -> str | None:
     try:
         with ReadStore(config.database) as store:
             figures = text(gathered(store, config, now))
-        _replace(path, figures.encode())
+        files.replace(path, figures.encode())
     except (OSError, StoreError) as error:
         what = getattr(error, "strerror", None) or error
         return f"metrics_file: {path} can't be written ({what}); jobs go on without it"
     return None
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Write the file in one step for whoever reads it; a name that does not end in .prom is read by nobody."""
-    scratch = f"{path}.{os.getpid()}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(scratch)
-    try:
-        file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            while content:
-                content = content[os.write(file, content) :]
-        finally:
-            os.close(file)
-        os.replace(scratch, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 from bgjob import clock
-from bgjob.cli.exits import WrongUsageError
 from bgjob.config_texts import DURATION_UNITS, parse_duration
 from bgjob.console import shown
+from bgjob.errors import BgjobError
 
 
-class WrongTimeError(WrongUsageError):
+class WrongTimeError(BgjobError):
     """The text is no time, or could be read in more than one way."""
 
 
@@ -23,7 +23,7 @@ def read_time(text: str, now: dt.datetime) -> dt.datetime:
         return _aware(dt.datetime.fromisoformat(text.strip()))
     except ValueError:
         pass
-    from dateutil import parser as dateutil_parser
+    from dateutil import parser as dateutil_parser  # noqa: PLC0415  # 30 ms that hardly any text needs
 
     # A field that the text leaves out is filled from the default; read with two defaults, it shows.
     try:

@@ -15,7 +15,7 @@ from bgjob.store.runners import RunnerStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bgjob.tally import Added
 
@@ -47,11 +47,11 @@ class QueueFile:
             self._store.database.close()
             self._store = None
 
-    def sync(self, runner: int, now: dt.datetime, added: Sequence[Added]) -> None:
-        """Note that the runner lives and what was `added` to its tally; sync that, and all that was settled before."""
+    def sync(self, runner: int, now: dt.datetime, added: Sequence[Added], counts: Mapping[str, int]) -> None:
+        """Note that the runner lives, and what came of its jobs; sync that, and all that was settled before."""
         database = self._opened(durability="full")
         try:
-            RunnerStore(database).seen(runner, now, added)
+            RunnerStore(database).seen(runner, now, added, counts)
         finally:
             database.close()
 

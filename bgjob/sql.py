@@ -183,6 +183,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The trace to which a job belongs, as W3C's traceparent; only of what was queued within a span.
         "ALTER TABLE custom_jobs ADD COLUMN context TEXT",
     ),
+    (
+        # What came of a runner's jobs, as far as it got to say so; nothing of one that never had a job.
+        "ALTER TABLE runners ADD COLUMN completed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runners ADD COLUMN retried INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runners ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runners ADD COLUMN postponed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runners ADD COLUMN released INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 
 # Columns without which a table called custom_jobs can't be ours.
@@ -416,8 +424,12 @@ START_RUNNER = """
     INSERT INTO runners (pid, process, version, lingers, started, last_seen)
     VALUES (:pid, :process, :version, :lingers, :now, :now)
 """
-SEE_RUNNER = "UPDATE runners SET last_seen = :now WHERE id = :id"
-END_RUNNER = "UPDATE runners SET ended = :now, last_seen = :now WHERE id = :id"
+SEE_RUNNER = """
+    UPDATE runners SET last_seen = :now, completed = :complete, retried = :retry, failed = :fail,
+        postponed = :postpone, released = :release
+    WHERE id = :id
+"""
+END_RUNNER = "UPDATE runners SET ended = :now WHERE id = :id"
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 PROCESS_OF_RUNNER = "SELECT process FROM runners WHERE id = :id"
 NEWEST_RUNNER = "SELECT id, pid, lingers, started, ended FROM runners ORDER BY id DESC LIMIT 1"
@@ -559,13 +571,17 @@ FIND = "SELECT id, job_class, method, status FROM custom_jobs WHERE id = :id"
 # One walk over all rows, as pruning does it: no settlement pays for an index that only a person would use.
 COUNT_MATCHING = """
     SELECT count(*), max(id) FROM custom_jobs
-    WHERE ((status = 'pending' AND :pending) OR (status = 'processing' AND :processing)
+    WHERE id > :after AND id <= :upto
+        AND ((status = 'pending' AND :pending) OR (status = 'processing' AND :processing)
         OR (status = 'completed' AND :completed) OR (status = 'failed' AND :failed)
         OR (status = 'cancelled' AND :cancelled))
         AND (:job_class IS NULL OR job_class = :job_class)
         AND (:method IS NULL OR method = :method)
+        AND (:priority IS NULL OR priority = :priority)
         AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+        AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
 """
 
 # The same filters. A stretch at a time, read outside of the transaction that changes them: a walk over a million rows
@@ -578,8 +594,11 @@ MATCHING = """
         OR (status = 'cancelled' AND :cancelled))
         AND (:job_class IS NULL OR job_class = :job_class)
         AND (:method IS NULL OR method = :method)
+        AND (:priority IS NULL OR priority = :priority)
         AND (:error IS NULL OR instr(error, :error) > 0)
+        AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
+        AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
     ORDER BY id LIMIT :most
 """
 
@@ -808,4 +827,47 @@ NEWEST_TIMES = """
         SELECT max(created_at) AS time FROM (SELECT created_at FROM custom_jobs ORDER BY id DESC LIMIT 100)
         UNION ALL SELECT max(started) FROM (SELECT started FROM runners ORDER BY id DESC LIMIT 100)
         UNION ALL SELECT max(last_seen) FROM fingerprints)
+"""
+
+# What came of the jobs hour by hour, as their runners tallied it.
+ENDED_BY_HOUR = """
+    SELECT span, sum(completed), sum(failed) FROM tallies
+    WHERE span > :after AND span <= :upto AND length(span) = 13 GROUP BY span
+"""
+
+# Among the ids of two stretches: the newest, and what was queued before the job that is next, where a queue that is
+# long has its jobs that ended. `available_at` of a job that was retried is that of its last attempt.
+TIMINGS = """
+    SELECT job_class, coalesce(available_at, created_at), created_at, started_at, finished_at FROM custom_jobs
+    WHERE (id > (SELECT max(id) FROM custom_jobs) - :looked
+        OR id BETWEEN :next - :looked AND :next) AND status = 'completed'
+"""
+
+NEWEST_FAILURES = """
+    SELECT outcome, substr(error, 1, 200) FROM attempts
+    WHERE outcome <> 'succeeded' AND verdict IS NOT 'postponed' AND finished_at >= :since
+        AND id > (SELECT max(id) FROM attempts) - :looked
+"""
+
+# Those that did something, or have not ended; an idle one would only hide them.
+RUNNERS = """
+    SELECT id, pid, version, lingers, started, last_seen, ended, completed, retried, failed, postponed, released
+    FROM runners
+    WHERE id < :before
+        AND (ended IS NULL OR completed OR retried OR failed OR postponed OR released)
+    ORDER BY id DESC LIMIT :most
+"""
+
+# The first of both indexes: what a drain would take first of what is ready, and what falls due next.
+NEXT_READY = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1)
+    ORDER BY priority DESC, available_at, id LIMIT :most
+"""
+NEXT_DELAYED = """
+    SELECT id, job_class, method, params, status, priority, retry_count, crash_count, available_at, created_at,
+        updated_at, started_at, finished_at, error, runner, worker
+    FROM custom_jobs WHERE status = 'pending' AND available_at IS NOT NULL AND promoted = 0
+    ORDER BY available_at, priority, id LIMIT :most
 """

@@ -16,8 +16,8 @@ import pytest
 import bgjob
 from bgjob import clock, run_background_job, run_background_jobs
 from bgjob.cli.arguments import parse
-from bgjob.cli.moments import WrongTimeError, read_time
 from bgjob.cli.run import Options
+from bgjob.moments import WrongTimeError, read_time
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:

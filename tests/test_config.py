@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bgjob import config_keys, config_kinds, config_texts, config_values, config_yaml
 from bgjob.config import ClassRules, Config, RetryDelay, find_config, parse_config, read_config
+from bgjob.config_keys import DEFAULT_MASK
 from bgjob.config_problems import MOST_PROBLEMS, Problems
 from bgjob.errors import ConfigError
 
@@ -104,6 +105,9 @@ def test_the_two_lists_are_enough_and_all_else_has_its_default() -> None:
         on_failure=None,
         metrics_file=None,
         ping_url=None,
+        mask=DEFAULT_MASK,
+        report_file=None,
+        dashboard_password_hash=None,
     )
 
 
@@ -136,6 +140,9 @@ def test_every_key_of_the_file_is_read() -> None:
         on_failure: a.B
         metrics_file: data/jobs.prom
         ping_url: https://example.org/ping?to=me
+        mask: ['*secret*', iban]
+        report_file: public/jobs.html
+        dashboard_password_hash: scrypt:15:8:1:c2FsdHNhbHRzYWx0c2FsdA==:a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V=
         """
     )
 
@@ -150,6 +157,9 @@ def test_every_key_of_the_file_is_read() -> None:
     assert (config.max_params_size, config.log_max_size, config.log_files) == (65536, 2048, 1)
     assert (config.alarm_after, config.on_alarm, config.on_failure) == (600, "a.Tell", "a.B")
     assert (config.metrics_file, config.ping_url) == ("/srv/app/data/jobs.prom", "https://example.org/ping?to=me")
+    assert (config.mask, config.report_file) == (("*secret*", "iban"), "/srv/app/public/jobs.html")
+    assert config.dashboard_password_hash is not None
+    assert config.dashboard_password_hash.startswith("scrypt:15:8:1:")
 
 
 def test_a_class_brings_its_own_settings_and_takes_the_others_from_the_file() -> None:
@@ -471,6 +481,10 @@ def test_what_to_keep_is_a_duration_for_each_finished_status(text: str, problem:
         ("ping_url: file:///etc/passwd", "3:11: ping_url 'file:///etc/passwd' does not begin with http"),
         ("ping_url: https://", "3:11: ping_url 'https://' is no address"),
         ("ping_url: 3", "3:11: ping_url is '3'"),
+        ("mask: secret", "3:7: mask is 'secret'"),
+        ("mask: ['']", "3:8: the pattern '' is empty"),
+        ("report_file: jobs.txt", "3:14: report_file 'jobs.txt' does not end in .html, so no browser would show"),
+        ("dashboard_password_hash: letmein", "3:26: dashboard_password_hash 'letmein' is no hash of a password, and a"),
     ],
 )
 def test_a_hook_or_an_address_that_is_wrong_is_an_error(text: str, problem: str) -> None:

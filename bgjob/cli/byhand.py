@@ -11,8 +11,8 @@ from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
 from bgjob.cli.kinds import job_id, text
-from bgjob.cli.moments import read_past
 from bgjob.job import PROCESSING
+from bgjob.moments import read_past
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database
 

@@ -6,9 +6,9 @@ import os
 import sys
 
 from bgjob import approval, clock
-from bgjob.cli.moments import read_time
 from bgjob.console import ago, held_up, shown, write_line
 from bgjob.errors import NotApprovedError
+from bgjob.moments import read_time
 from bgjob.runner import FINE
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore

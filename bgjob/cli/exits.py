@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bgjob.errors import BgjobError, ConfigError, LockError, StoreError
+from bgjob.moments import WrongTimeError
 
 FINE = 0
 NO_MATCH = 1
@@ -28,7 +29,7 @@ def exit_code(error: BgjobError) -> int:
             return CONFIG_WRONG
         case StoreError() | LockError():
             return STORE_UNUSABLE
-        case WrongUsageError():
+        case WrongUsageError() | WrongTimeError():
             return WRONG_USAGE
         case _:
             return NO_MATCH

@@ -8,9 +8,9 @@ from bgjob import clock
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.kinds import span, text
-from bgjob.cli.moments import WrongTimeError, read_past
 from bgjob.console import ago, cut_left, shown
 from bgjob.job import PENDING, PROCESSING
+from bgjob.moments import WrongTimeError, read_past
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant
 from bgjob.views.search import DURATION, MOST_WAITING, NEWEST, OF_WAITING, OLDEST, SORTS, Found, Question, search

@@ -115,6 +115,18 @@ def _metrics() -> ModuleType:
     return metrics
 
 
+def _dashboard() -> ModuleType:
+    from bgjob.cli import dashboard
+
+    return dashboard
+
+
+def _report() -> ModuleType:
+    from bgjob.cli import report
+
+    return report
+
+
 def _wait_idle() -> ModuleType:
     from bgjob.cli import wait_idle
 
@@ -141,6 +153,8 @@ COMMANDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
     "pause": (_pause, "let no job start until resume; what is being run goes on"),
     "resume": (_resume, "let jobs start again"),
     "wait-idle": (_wait_idle, "wait until no job is being run"),
+    "dashboard": (_dashboard, "serve the queue as web pages, for this machine"),
+    "report": (_report, "write the overview as one HTML file"),
     "metrics": (_metrics, "print the figures of the queue for Prometheus"),
 }
 # These have `run(arguments)`: they need no config, so it may be missing or wrong.

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from bgjob import clock
+from bgjob import clock, console
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
 from bgjob.console import ago, cells, cut_left, held_up, shown
@@ -87,6 +87,8 @@ def pause_document(pause: Pause | None) -> dict[str, object] | None:
     """Return a pause as it stands in a document of --json."""
     return {**pause._asdict(), "since": json_time(pause.since)} if pause else None
 
+
+counted, lasting = console.counted, console.lasting
 
 _TIME = len("YYYY-MM-DD HH:MM:SS.ffffff")
 
@@ -194,15 +196,3 @@ def age(text: str | None, now: dt.datetime) -> str:
 def _distance(text: str | None, now: dt.datetime) -> str:
     seconds = (now - clock.from_text(text or "")).total_seconds()
     return f"{ago(seconds)} ago" if seconds >= 0 else f"in {ago(-seconds)}"
-
-
-def lasting(seconds: float) -> str:
-    """Return a duration in words, with fractions where it is short."""
-    if seconds < 0.9995:  # noqa: PLR2004  # what is not rounded up to 1000 ms
-        return f"{seconds * 1000:.3g} ms"
-    return f"{seconds:.1f} s" if seconds < 59.95 else ago(round(seconds))  # noqa: PLR2004  # nor to 60.0 s
-
-
-def counted(count: int, noun: str) -> str:
-    """Return `1 job`, `2 jobs`, `1,234 jobs`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -180,7 +180,7 @@ def _job(line: str, now: dt.datetime) -> dict[str, Any] | list[Any] | str:
 
 
 def _delay_until(text: str, now: dt.datetime) -> float:
-    from bgjob.cli.moments import read_time
+    from bgjob.moments import read_time
 
     instant = read_time(text, now)
     if instant < now:

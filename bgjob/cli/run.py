@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 import time
 import traceback
 
@@ -32,6 +33,7 @@ A_JOB_FAILED = 1
 # A runner that is still at work after the next tick has come gives way to it, so that newer code on the disk is used.
 OLD_AFTER = dt.timedelta(seconds=55)  # less than cron's minute, which two starts never hit exactly
 _SECONDS_IN_LINE = 2.0
+_SECONDS_TO_REPORT = 20.0
 
 
 class Options:
@@ -117,6 +119,8 @@ def tick(written: Config, options: Options, console: Console) -> int:
         return _tick(written, settings, options, console, pings)
     finally:
         pings.end()
+        if options.job is None and not options.in_process:
+            _write_report(settings)
 
 
 class _Unheard:
@@ -168,6 +172,7 @@ def _leave_signs(written: Config, settings: Config, options: Options, database: 
     """Leave what the next doorman, the processes that queue and the doctor look for."""
     # What the options change is no matter of the next tick's.
     always_start = written.linger > 0 or written.ping_url is not None or written.metrics_file is not None
+    always_start = always_start or written.report_file is not None
     memo.write(written.path, written.content, database=settings.database, always_start=always_start)
     memo.leave_sign_of_life(database.path)
     fingerprint.is_tick = True
@@ -216,6 +221,24 @@ def _keep_metrics(settings: Config) -> None:
     if trouble:
         logs = Logs(settings.log_directory, max_size=settings.log_max_size, files=settings.log_files)
         logs.trouble(clock.now(), what=trouble)
+        logs.close()
+
+
+def _write_report(settings: Config) -> None:
+    """Let a process of its own write the page, once nothing is held any more that others want."""
+    if settings.report_file is None:
+        return
+    import subprocess
+
+    command = [sys.executable, "-m", "bgjob", "--config", settings.path, "report", settings.report_file]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS_TO_REPORT)  # noqa: S603  # ours
+        told = done.stderr.decode("utf-8", "backslashreplace").strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        told = str(error)
+    if told:
+        logs = Logs.of(settings)
+        logs.trouble(clock.now(), what=f"report_file: {settings.report_file} can't be written ({told})")
         logs.close()
 
 

@@ -28,6 +28,9 @@ class Wanted(NamedTuple):
     method: str | None = None
     error: str | None = None  # text that the error contains
     since: dt.datetime | None = None  # last changed then or later
+    priority: int | None = None
+    text: str | None = None  # that the params or the error contain, in any case
+    until: dt.datetime | None = None  # last changed then or before
 
 
 class Matching(NamedTuple):
@@ -51,15 +54,14 @@ class ByHand:
 
     def count(self, wanted: Wanted) -> Matching:
         """Count the jobs that are as wanted."""
-        jobs, last = self.database.fetch(sql.COUNT_MATCHING, _values(wanted))[0]
-        return Matching(jobs, last or 0)
+        return count(self.database, wanted, after=0, upto=_HIGHEST)
 
-    def matching(self, wanted: Wanted, *, upto: int) -> Iterator[list[Seen]]:
-        """Yield the jobs up to the id `upto` that are as wanted, at most AT_ONCE at a time, each read when asked for.
+    def matching(self, wanted: Wanted, *, upto: int, after: int = 0) -> Iterator[list[Seen]]:
+        """Yield the jobs beyond `after` up to the id `upto` that are as wanted, AT_ONCE or fewer at a time.
 
         They come by their ids, so a job that is changed, and meets the filters again soon after, comes only once.
         """
-        values = {**_values(wanted), "after": 0, "upto": upto, "most": AT_ONCE}
+        values = {**_values(wanted), "after": after, "upto": upto, "most": AT_ONCE}
         while rows := self.database.fetch(sql.MATCHING, values):
             yield [Seen(*row) for row in rows]
             values["after"] = rows[-1][0]
@@ -70,6 +72,17 @@ class ByHand:
         In one transaction, as the other moves here: hand over at most AT_ONCE.
         """
         return self._changed(sql.REQUEUE, jobs, now)
+
+    def run_now(self, jobs: Sequence[Seen], now: dt.datetime) -> list[Seen]:
+        """Make pending jobs due at once, as if new: taken back and requeued in one; return those it was done to."""
+        text = clock.to_text(now)
+        with self.database.transaction() as connection:
+            return [
+                job
+                for job in jobs
+                if connection.execute(sql.CANCEL, {"id": job.id, "seen": job.status, "now": text}).rowcount == 1
+                and connection.execute(sql.REQUEUE, {"id": job.id, "seen": CANCELLED, "now": text}).rowcount == 1
+            ]
 
     def cancel(self, jobs: Sequence[Seen], now: dt.datetime) -> list[Seen]:
         """Take pending jobs back; return those it was done to."""
@@ -89,11 +102,23 @@ class ByHand:
             ]
 
 
+_HIGHEST = 2**63 - 1
+
+
+def count(database: Database, wanted: Wanted, *, after: int, upto: int) -> Matching:
+    """Count the jobs that are as wanted among the ids beyond `after` up to `upto`."""
+    jobs, last = database.fetch(sql.COUNT_MATCHING, {**_values(wanted), "after": after, "upto": upto})[0]
+    return Matching(jobs, last or 0)
+
+
 def _values(wanted: Wanted) -> dict[str, object]:
     return {
         **{status: status in wanted.statuses for status in _STATUSES},
         "job_class": wanted.job_class,
         "method": wanted.method,
+        "priority": wanted.priority,
         "error": wanted.error,
+        "text": wanted.text,
         "since": clock.to_text(wanted.since) if wanted.since else None,
+        "until": clock.to_text(wanted.until) if wanted.until else None,
     }

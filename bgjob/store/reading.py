@@ -9,10 +9,11 @@ from typing import NamedTuple
 from bgjob import clock, sql
 from bgjob.errors import StoreError
 from bgjob.job import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
+from bgjob.store import byhand
 from bgjob.store.alarms import OpenAlarm
 from bgjob.store.connection import Database
 from bgjob.store.pause import PauseStore
-from bgjob.store.runners import MINUTE
+from bgjob.store.runners import HOUR, MINUTE
 from bgjob.tally import Added
 
 TYPE_CHECKING = False
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from bgjob.store.byhand import Matching, Wanted
     from bgjob.store.pause import Pause
 
 MOST_ATTEMPTS = 50_000  # looked at for what failed lately: 10 ms
+MOST_TIMINGS = 5_000  # ids and attempts looked at for how long jobs take and why they fail: some 10 ms
 MOST_PRIORITIES = 1_000  # looked at one by one for the job that is due for the longest time: 2 ms
 
 
@@ -142,6 +145,33 @@ class LastRunner(NamedTuple):
     ended: str | None
 
 
+class RunnerRow(NamedTuple):
+    """A runner as it entered itself, and what came of its jobs as far as it got to say so."""
+
+    id: int
+    pid: int
+    version: str
+    lingers: int
+    started: str
+    last_seen: str
+    ended: str | None
+    completed: int
+    retried: int
+    failed: int
+    postponed: int
+    released: int
+
+
+class Timing(NamedTuple):
+    """The times of a job that completed: when it could first begin, was queued, began, and ended."""
+
+    job_class: str
+    due_at: str | None
+    created_at: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
 class ReadStore:
     """What is read of a database, which must exist; a context manager, for it keeps the file open."""
 
@@ -180,6 +210,30 @@ class ReadStore:
         """Return what came of the jobs between two instants, to the minute."""
         span = {"after": clock.to_text(since)[:MINUTE], "upto": clock.to_text(now)[:MINUTE]}
         return Ended(*self._database.fetch(sql.ENDED_IN_MINUTES, span)[0])
+
+    def ended_by_hour(self, since: dt.datetime, now: dt.datetime) -> dict[str, tuple[int, int]]:
+        """Return how many jobs completed and failed in each hour (such as `2026-11-24 02`) in which any did."""
+        span = {"after": clock.to_text(since)[:HOUR], "upto": clock.to_text(now)[:HOUR]}
+        rows = self._database.fetch(sql.ENDED_BY_HOUR, span)
+        return {hour: (completed, failed) for hour, completed, failed in rows}
+
+    def timings(self) -> list[Timing]:
+        """Return the times of jobs that completed, among some thousands of the newest."""
+        head = self._database.fetch(sql.READY_HEAD)
+        values = {"looked": MOST_TIMINGS, "next": head[0][2] if head else 0}
+        return [Timing(*row) for row in self._database.fetch(sql.TIMINGS, values)]
+
+    def newest_failures(self, since: dt.datetime) -> list[tuple[str, str | None]]:
+        """Return outcome and error of the attempts that failed since then, among some thousands of the newest."""
+        return self._database.fetch(sql.NEWEST_FAILURES, {"since": clock.to_text(since), "looked": MOST_TIMINGS})
+
+    def runners(self, *, before: int, most: int) -> list[RunnerRow]:
+        """Return runners with numbers below `before` that did something or have not ended, the newest first."""
+        return [RunnerRow(*row) for row in self._database.fetch(sql.RUNNERS, {"before": before, "most": most})]
+
+    def count_matching(self, wanted: Wanted, *, after: int, upto: int) -> Matching:
+        """Count the jobs that are as wanted among the ids beyond `after` up to `upto`."""
+        return byhand.count(self._database, wanted, after=after, upto=upto)
 
     def totals(self) -> list[Added]:
         """Return what the runners have tallied ever, class by class; these numbers only grow."""
@@ -258,6 +312,12 @@ class ReadStore:
         """
         values = {**filters, "sort": sort, "now": clock.to_text(now), "looked": looked, "most": most, "offset": offset}
         return [JobRow(*row) for row in self._database.fetch(sql.LIST_WAITING, values)]
+
+    def upcoming(self, most: int) -> list[JobRow]:
+        """Return the jobs that are next: the first that are ready, and behind them those that fall due next."""
+        rows = self._database.fetch(sql.NEXT_READY, {"most": most})
+        rows += self._database.fetch(sql.NEXT_DELAYED, {"most": most - len(rows)})
+        return [JobRow(*row) for row in rows]
 
     def job(self, job_id: int) -> JobRow | None:
         """Return the job with that id, or None."""

@@ -6,12 +6,13 @@ import os
 from typing import NamedTuple
 
 from bgjob import clock, sql, version
+from bgjob.tally import VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime as dt
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bgjob.store.connection import Database
     from bgjob.tally import Added
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # How much of a time's text names its minute, and its hour. The third span of the tallies is all the time.
 MINUTE, HOUR = len("YYYY-MM-DD HH:MM"), len("YYYY-MM-DD HH")
 TOTAL = "total"
+NOTHING = dict.fromkeys(VERBS, 0)  # came of a runner's jobs yet
 
 
 class RunnerStore:
@@ -51,17 +53,20 @@ class RunnerStore:
         rows = self._database.fetch(sql.PROCESS_OF_RUNNER, {"id": number})
         return str(rows[0][0]) if rows else ""
 
-    def seen(self, number: int, now: dt.datetime, added: Sequence[Added] = ()) -> None:
-        """Note that the runner still lives, and what was `added` to the tally of its jobs."""
+    def seen(
+        self, number: int, now: dt.datetime, added: Sequence[Added] = (), counts: Mapping[str, int] = NOTHING
+    ) -> None:
+        """Note that the runner still lives, what was `added` to its tally, and all `counts` by verb."""
         with self._database.transaction() as connection:
-            connection.execute(sql.SEE_RUNNER, {"id": number, "now": clock.to_text(now)})
-            _add(connection, now, added)
+            _see(connection, number, now, added, counts)
 
-    def end(self, number: int, now: dt.datetime, added: Sequence[Added] = ()) -> None:
+    def end(
+        self, number: int, now: dt.datetime, added: Sequence[Added] = (), counts: Mapping[str, int] = NOTHING
+    ) -> None:
         """Note that the runner has ended, as `seen` does, and bring the write-ahead log back to nothing."""
         with self._database.transaction() as connection:
+            _see(connection, number, now, added, counts)
             connection.execute(sql.END_RUNNER, {"id": number, "now": clock.to_text(now)})
-            _add(connection, now, added)
         # Whoever still reads may keep it from shrinking; the next tick tries again.
         self._database.fetch(sql.CHECKPOINT)
 
@@ -71,9 +76,12 @@ class RunnerStore:
         return RunnerRow(*rows[0]) if rows else None
 
 
-def _add(connection: sqlite3.Connection, now: dt.datetime, added: Sequence[Added]) -> None:
-    """Add to the tallies of this minute, of this hour and of all the time."""
+def _see(
+    connection: sqlite3.Connection, number: int, now: dt.datetime, added: Sequence[Added], counts: Mapping[str, int]
+) -> None:
+    """Note what a runner's jobs came to; what was added goes to the tallies of this minute, hour and all the time."""
     text = clock.to_text(now)
+    connection.execute(sql.SEE_RUNNER, {"id": number, "now": text, **counts})
     spans = (text[:MINUTE], text[:HOUR], TOTAL)
     connection.executemany(sql.ADD_TO_TALLIES, [{"span": span, **row._asdict()} for row in added for span in spans])
 

@@ -1,0 +1,1 @@
+"""The pages: each reads, and makes what its template tells."""

@@ -1,0 +1,91 @@
+"""What a page must not show: the values of params whose names say that they are secret."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+MASKED = "•••"
+_SHORTEST_SECRET = 4  # a shorter text would be found everywhere
+_DEEPEST = 60
+
+
+class Masked(NamedTuple):
+    """The params of one job without their secrets, and the means to take these out of other texts about the job."""
+
+    params: Any  # as JSON has them; None where there are none
+    secrets: tuple[str, ...] = ()
+    is_json: bool = True
+
+    @property
+    def line(self) -> str:
+        """The params in one line; empty where there are none."""
+        return self._text(indent=None)
+
+    @property
+    def block(self) -> str:
+        """The params as a person reads them, in several lines."""
+        return self._text(indent=2)
+
+    def _text(self, indent: int | None) -> str:
+        if self.params is None:
+            return ""
+        return json.dumps(self.params, ensure_ascii=False, indent=indent) if self.is_json else str(self.params)
+
+    def hide(self, text: str | None) -> str:
+        """Return `text` with the secrets of the params masked."""
+        shown = text or ""
+        for secret in self.secrets:
+            shown = shown.replace(secret, MASKED)
+        return shown
+
+
+class Mask:
+    """The patterns of a config."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """Mask what stands under a name that one of the patterns fits, in any case; `*` stands for anything."""
+        each = [fnmatch.translate(pattern.lower()) for pattern in patterns]
+        self._pattern = re.compile("|".join(each)) if each else None
+
+    def applied(self, params_json: object) -> Masked:
+        """Return the params of a job, given as they stand in its row."""
+        if params_json is None:
+            return Masked(None)
+        secrets: set[str] = set()
+        try:
+            params = self._without_secrets(json.loads(params_json), secrets, _DEEPEST)  # type: ignore[arg-type]
+        except (ValueError, TypeError, RecursionError):  # written by another program, and without names to look at
+            return Masked(MASKED if self._pattern else str(params_json), is_json=False)
+        return Masked(params, tuple(sorted(secrets, key=len, reverse=True)))
+
+    def _without_secrets(self, value: Any, secrets: set[str], depth: int) -> Any:  # noqa: ANN401  # what JSON holds
+        if not depth:
+            return MASKED
+        if isinstance(value, dict):
+            return {key: self._beside(key, each, secrets, depth) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._without_secrets(each, secrets, depth - 1) for each in value]
+        return value
+
+    def _beside(self, key: str, value: Any, secrets: set[str], depth: int) -> Any:  # noqa: ANN401  # as above
+        if self._pattern is None or not self._pattern.match(key.lower()):
+            return self._without_secrets(value, secrets, depth - 1)
+        secrets.update(text for text in _texts(value) if len(text) >= _SHORTEST_SECRET)
+        return MASKED
+
+
+def _texts(value: Any) -> Sequence[str]:  # noqa: ANN401  # as above
+    """Return the texts and numbers in a value, however deep."""
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]
