@@ -154,14 +154,18 @@ def resume(config: Config, logs: Logs, *, who: str) -> Pause | None:
 
 
 def prune(
-    database: Database, before: Mapping[str, str], logs: Callable[[], Logs], *, who: str
-) -> Generator[tuple[int, Mapping[str, int]], None, None]:
-    """Prune all rows older than these cutoffs; yield how many went in each step, and how many of each status in all."""
+    database: Database, before: Mapping[str, str], logs: Logs, *, who: str
+) -> Generator[Mapping[str, int], None, None]:
+    """Prune all rows older than these cutoffs, a stretch in each step; yield how many of each status went.
+
+    Close it: what was done until then is logged at its end.
+    """
     counts: collections.Counter[str] = collections.Counter()
     try:
-        for gone in upkeep.prune(database, before):
-            counts.update(gone)
-            yield len(gone), counts
+        for statuses in upkeep.prune(database, before):
+            gone = collections.Counter(statuses)
+            counts += gone
+            yield gone
     finally:
         if counts:
-            logs().prune(clock.now(), who=who, counts=counts)
+            logs.prune(clock.now(), who=who, counts=counts)

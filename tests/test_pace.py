@@ -219,7 +219,7 @@ def test_what_is_done_in_a_moment_shows_no_bar_and_does_not_wait_for_rich(
 SLOW = (
     "import time; from bgjob.store.byhand import ByHand; real = ByHand.cancel\n"
     "def slow(*words):\n    time.sleep(0.4); return real(*words)\n"
-    "import bgjob.cli.cancel as c; c.CANCEL = c.CANCEL._replace(act=slow)\n"
+    "import bgjob.steering as s; s.CANCEL = s.CANCEL._replace(act=slow)\n"
 )
 
 

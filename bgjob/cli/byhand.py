@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from bgjob import clock
 from bgjob.cli import journal, page
@@ -19,25 +18,11 @@ from bgjob.store.connection import Database
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from bgjob.config import Config
     from bgjob.job import Seen
-    from bgjob.logs import Logs
-
-
-class Verb(NamedTuple):
-    """One of the three, as a person and as the store know it."""
-
-    name: str
-    past: str  # "requeued"
-    doing: str  # "requeueing"
-    leaves: tuple[str, ...]  # the statuses of jobs that it may be done to
-    unless_told: tuple[str, ...]  # those of them that the filters mean where --status does not say
-    tells_processing: bool  # whether a person who filters may have meant jobs that are processing, too
-    act: Callable[[ByHand, Sequence[Seen], dt.datetime], list[Seen]]
-    tell: Callable[[Logs, Seen, dt.datetime], None]
+    from bgjob.steering import Verb
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:

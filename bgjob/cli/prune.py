@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 
-from bgjob import clock, users
+from bgjob import clock, steering, users
 from bgjob.cli import journal, page
 from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
@@ -59,17 +60,17 @@ def _pruned(arguments: argparse.Namespace, config: Config, before: Mapping[str, 
         if sum(found.values()) > MANY and not arguments.yes:
             ask(f"prune {_told(found)}")
         try:
-            with Bar("pruning", sum(found.values()), wanted=not arguments.json) as bar:
-                for gone in upkeep.prune(database, before):
+            with (
+                journal.opened(config) as logs,
+                contextlib.closing(steering.prune(database, before, logs, who=users.person())) as steps,
+                Bar("pruning", sum(found.values()), wanted=not arguments.json) as bar,
+            ):
+                for gone in steps:
                     counts.update(gone)
-                    bar.advance(len(gone))
+                    bar.advance(sum(gone.values()))
         except KeyboardInterrupt:
             page.remark(f"bgjob: stopped: pruned {_told(counts)}")
             raise
-        finally:
-            if counts:
-                with journal.opened(config) as logs:
-                    logs.prune(clock.now(), who=users.person(), counts=counts)
     finally:
         database.close()
     return counts

@@ -143,9 +143,9 @@ def prune(visit: Visit) -> Response:
     with _opened(visit.config) as (store, logs):
         until = clock.monotonic() + _SECONDS
         cutoffs = upkeep.cutoffs(visit.config.keep, visit.now)
-        with contextlib.closing(steering.prune(store.database, cutoffs, lambda: logs, who=_who(visit))) as steps:
-            for gone, _ in steps:
-                done += gone
+        with contextlib.closing(steering.prune(store.database, cutoffs, logs, who=_who(visit))) as steps:
+            for gone in steps:
+                done += sum(gone.values())
                 if clock.monotonic() > until:
                     break
     return Response.redirect(visit.link("/", {"did": "prune", "n": done, "left": 0}))
