@@ -56,7 +56,12 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     extra is missing, BgjobError where the address can't be listened on.
     """
     if arguments.hash_password:
-        return _print_hash()
+        made = _hash()
+        if arguments.json:
+            page.document({"command": "dashboard", "dashboard_password_hash": made})
+        else:
+            page.say(made)
+        return FINE
     with extra():
         from bgjob.dashboard.app import Dashboard
         from bgjob.dashboard.guard import is_loopback
@@ -82,7 +87,13 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     else:
         dashboard = Dashboard.on_loopback(config.path, read_only=arguments.read_only)
     try:
-        serve(dashboard, host=arguments.host, port=arguments.port, prefix=f"/{prefix}" if prefix else "", tell=_tell)
+        serve(
+            dashboard,
+            host=arguments.host,
+            port=arguments.port,
+            prefix=f"/{prefix}" if prefix else "",
+            tell=_tell_in_json if arguments.json else _tell,
+        )
     except OSError as error:
         what = error.strerror or error
         raise BgjobError(
@@ -118,7 +129,7 @@ def _passwords(user: str, password_hash: str) -> Passwords:
         raise WrongUsageError(f"the password's hash can't be used: {error}") from None
 
 
-def _print_hash() -> int:
+def _hash() -> str:
     with extra():
         from bgjob.dashboard.passwords import hashed
 
@@ -130,8 +141,12 @@ def _print_hash() -> int:
         password = sys.stdin.readline().rstrip("\n")
     if len(password) < _SHORTEST_PASSWORD:
         raise WrongUsageError(f"a password has {_SHORTEST_PASSWORD} characters at least")
-    page.say(hashed(password))
-    return FINE
+    return hashed(password)
+
+
+def _tell_in_json(address: str) -> None:
+    page.document({"command": "dashboard", "url": address}, in_a_line=True)
+    sys.stdout.flush()
 
 
 def _tell(address: str) -> None:

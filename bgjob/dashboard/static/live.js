@@ -141,6 +141,11 @@ document.addEventListener("change", (event) => {
   count();
 });
 
+// What was just done is told once: neither a reload nor the next refresh tells it again.
+const place = new URL(location.href);
+for (const name of ["did", "n", "left"]) place.searchParams.delete(name);
+if (place.href !== location.href) history.replaceState(null, "", place);
+
 if (choice) {
   const kept = localStorage.getItem(KEY);
   if ([...choice.options].some((option) => option.value === kept)) choice.value = kept;
