@@ -307,6 +307,22 @@ def test_a_task_that_gave_up_is_told_as_one_whatever_its_reason(site: Project) -
     assert told is True
 
 
+def test_a_task_that_put_itself_off_tells_of_its_failures_alone(site: Project) -> None:
+    site.configure("boot: app.boot\nmax_postponements: 1\nmax_retries: 1", classes="bgjob.contrib.django.TaskJob")
+    later = "@task\ndef note():\n    raise RetryLater(0)\n"
+    site.write_jobs(f"{TASKS}\nfrom bgjob import RetryLater\n{later}", "tasks")
+    shell(site, "tasks.note.enqueue()")
+    site.tick()
+
+    told = shell(site, """
+        found = tasks.note.get_result("1")
+        print(json.dumps([found.status, found.attempts, len(found.errors)]))
+        """)  # fmt: skip
+
+    assert len(site.sql("SELECT * FROM attempts")) == 4
+    assert told == ["FAILED", 2, 2]
+
+
 def test_a_cancelled_task_has_failed_and_a_naive_time_is_local_where_django_has_no_zones(site: Project) -> None:
     site.write_jobs(SETTINGS.replace("USE_TZ = True", "USE_TZ = False\nTIME_ZONE = 'Europe/Berlin'"), "settings")
     told = shell(site, """

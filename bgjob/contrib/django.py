@@ -85,7 +85,7 @@ class Backend(BaseTaskBackend):  # type: ignore[misc]  # Django brings no types
 
     def _result(self, task: Any, job: bgjob.Job) -> Any:  # noqa: ANN401  # as above
         begun = job.retry_count + (job.status in ("processing", "completed", "failed"))
-        failed = [one for one in job.attempts if one.outcome not in ("succeeded", "postponed")] if begun else []
+        failed = [it for it in job.attempts if it.outcome != "succeeded" and it.verdict != "postponed"] if begun else []
         errors = [base.TaskError(exception_class_path=_class_of(one), traceback=one.traceback or "") for one in failed]
         times = {"started_at": _time(job.started_at), "last_attempted_at": _time(job.started_at)}
         return TaskResult(
