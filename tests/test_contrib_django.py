@@ -266,7 +266,8 @@ def test_results_that_are_not_there_are_said_to_be_missing(site: Project) -> Non
     told = shell(site, """
         tasks.note.enqueue("a")
         told = []
-        for backend, id in (("default", "2"), ("default", "x"), ("default", "9" * 30), ("inside", "1")):
+        for backend, id in (("default", "2"), ("default", "x"), ("default", "9" * 30), ("inside", "1"),
+                            ("default", None)):
             try:
                 tasks.note.using(backend=backend).get_result(id)
             except Exception as error:
@@ -274,7 +275,7 @@ def test_results_that_are_not_there_are_said_to_be_missing(site: Project) -> Non
         print(json.dumps(told))
         """)  # fmt: skip
 
-    assert told == ["TaskResultDoesNotExist"] * 4
+    assert told == ["TaskResultDoesNotExist"] * 5
 
 
 @pytest.mark.parametrize("params", ["{}", "[]", "null", "5", '["app.tasks.note", [], {}, "default", "default"]', "{"])

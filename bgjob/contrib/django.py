@@ -65,7 +65,7 @@ class Backend(BaseTaskBackend):  # type: ignore[misc]  # Django brings no types
 
     def get_result(self, result_id: str) -> Any:  # noqa: ANN401  # as above
         """Return what became of a task, in any process; TaskResultDoesNotExist once its job was pruned."""
-        job = bgjob.get_job(int(result_id)) if re.fullmatch(r"[0-9]{1,18}", result_id) else None
+        job = bgjob.get_job(int(result_id)) if re.fullmatch(r"[0-9]{1,18}", str(result_id)) else None
         if job is None or job.job_class != _TASK_JOB:
             raise TaskResultDoesNotExist(result_id)
         if not isinstance(job.params, dict) or not job.params.keys() >= _PARAMS or job.params["backend"] != self.alias:
