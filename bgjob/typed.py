@@ -111,7 +111,7 @@ class QueueJob:
             raise InvalidJobError(f"at must be an aware datetime, not {type(at).__name__}")
         if delay is None and at is None:
             delay, at = self._delay, self._at
-        wait = 0 if delay is None else _seconds(delay) if isinstance(delay, str) else delay
+        wait = 0 if delay is None else seconds(delay) if isinstance(delay, str) else delay
         priority = self._priority if priority is None else priority
         enqueue.check_options(priority, wait)
         return QueueJob(priority, wait, at, self._connection if connection is None else connection)
@@ -141,7 +141,8 @@ def _queued(job: NewJob, job_id: int, now: dt.datetime, database: str) -> Job:
 _INHERITED = "A method that a class inherits is named by an instance of that class: queue_job(ReportJob().{}, …)"
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the seconds of a delay that is given as a duration; raises InvalidJobError for what is none."""
     try:
         return parse_duration(text)
     except ValueError:

@@ -249,6 +249,7 @@ def test_a_job_is_found_by_what_is_asked_for_and_the_rest_may_be_anything(fake: 
         fake.assert_queued(JOB, priority=7, times=1),
         fake.assert_queued(JOB, delay=1.5),
         fake.assert_queued(JOB, delay=dt.timedelta(milliseconds=1500)),
+        fake.assert_queued(JOB, delay="1500ms"),
     ):
         assert found == fake.jobs[:1]
     assert fake.assert_queued(JOB, times=2) == fake.jobs[:2]
@@ -260,6 +261,8 @@ def test_a_job_is_found_by_what_is_asked_for_and_the_rest_may_be_anything(fake: 
     fake.assert_not_queued(JOB, "execute", delay=0)
     fake.assert_not_queued(JOB, "fail", priority=1)
     fake.assert_not_queued(JOB, params={"a": 1})
+    with pytest.raises(InvalidJobError, match="'soon' is no duration"):
+        fake.assert_not_queued(JOB, delay="soon")
     fake.assert_not_queued(JOB, params=lambda params: params == "x")
 
 

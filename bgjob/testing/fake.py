@@ -92,14 +92,14 @@ class Fake:
         params: object | EllipsisType | Callable[[Any], object] = ...,
         *,
         priority: int | None = None,
-        delay: float | dt.timedelta | None = None,
+        delay: float | dt.timedelta | str | None = None,
         times: int | None = None,
     ) -> list[Recorded]:
         """Return the jobs that match what is asked for, at least one, or exactly so many `times`; else AssertionError.
 
         `job`: an approved class, its dotted name, or a method of it, such as ReportJob.build. What is left out may be
         anything. `params`: all of them, exactly, as a dict, a list or None for none; or a function that is given
-        those of a job and tells whether they are right. `delay`: seconds or a timedelta.
+        those of a job and tells whether they are right. `delay`: seconds, a timedelta, or a duration such as "5m".
 
         Raises NotApprovedError for a class or method that could not be queued, so that a slip in its name shows.
         """
@@ -122,7 +122,7 @@ class Fake:
         params: object | EllipsisType | Callable[[Any], object] = ...,
         *,
         priority: int | None = None,
-        delay: float | dt.timedelta | None = None,
+        delay: float | dt.timedelta | str | None = None,
     ) -> None:
         """Raise AssertionError if a job matches what is asked for, as `assert_queued` understands it."""
         __tracebackhide__ = True
@@ -154,6 +154,8 @@ def _expected(job: object, method: object, params: object, priority: int | None,
             approval.approve(settings, name, method)  # says what was probably meant
     else:
         name, method = approval.approved(settings, job_class, method)
+    if isinstance(delay, str):
+        delay = typed.seconds(delay)
     if delay is not None and not isinstance(delay, dt.timedelta):
         delay = dt.timedelta(seconds=delay)  # type: ignore[arg-type]  # a number, or TypeError says so
     return Expected(name, method, params, priority, delay)
@@ -175,7 +177,7 @@ def assert_queued(
     params: object | EllipsisType | Callable[[Any], object] = ...,
     *,
     priority: int | None = None,
-    delay: float | dt.timedelta | None = None,
+    delay: float | dt.timedelta | str | None = None,
     times: int | None = None,
 ) -> list[Recorded]:
     """Do what `Fake.assert_queued` does, with the fake that is in force."""
@@ -189,7 +191,7 @@ def assert_not_queued(
     params: object | EllipsisType | Callable[[Any], object] = ...,
     *,
     priority: int | None = None,
-    delay: float | dt.timedelta | None = None,
+    delay: float | dt.timedelta | str | None = None,
 ) -> None:
     """Do what `Fake.assert_not_queued` does, with the fake that is in force."""
     __tracebackhide__ = True
