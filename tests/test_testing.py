@@ -88,8 +88,9 @@ class Job:
 
     def vanish(self):
         import sqlite3
-        with sqlite3.connect(bgjob.get_job(1).database) as connection:
-            connection.execute("DELETE FROM custom_jobs WHERE id = 1")
+        connection = sqlite3.connect(bgjob.get_job(1).database, isolation_level=None)
+        connection.execute("DELETE FROM custom_jobs WHERE id = 1")
+        connection.close()
 
 class Other(Job):
     def execute(self, job):
