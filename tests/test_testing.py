@@ -41,7 +41,7 @@ from tests.conftest import CODE, Project
 from tests.test_readme import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 JOB, OTHER = "drained_jobs.Job", "drained_jobs.Other"
 JOBS = """
@@ -223,6 +223,18 @@ def test_each_call_of_a_decorated_function_has_a_fake_of_its_own() -> None:
         testing.assert_nothing_queued()
     with pytest.raises(TypeError, match="enterContext"):
         testing.fake()(type("SomeTest", (), {}))
+
+
+def test_a_generator_is_not_decorated_for_its_body_would_run_without_the_fake() -> None:
+    def plain() -> Iterator[None]:
+        yield
+
+    async def later() -> AsyncIterator[None]:
+        yield
+
+    for function in (plain, later):
+        with pytest.raises(TypeError, match=r"with bgjob\.testing\.fake\(\):"):
+            testing.fake()(function)
 
 
 # What is asserted

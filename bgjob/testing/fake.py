@@ -65,6 +65,11 @@ class Fake:
             )
         import inspect  # noqa: PLC0415  # 10 ms; a context manager needs none
 
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"a fake decorates functions, not the generator {function.__name__}, whose body runs after the call; "
+                "let it say `with bgjob.testing.fake():`"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
