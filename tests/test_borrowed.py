@@ -280,6 +280,23 @@ def test_a_database_in_memory_is_refused(app: Project, name: str) -> None:
     assert count(app) == 0
 
 
+@pytest.mark.parametrize("way", ["PRAGMA query_only = 1", "mode=ro"])
+def test_a_connection_that_only_reads_is_called_so(app: Project, way: str) -> None:
+    name = f"file:{app.database}?mode={'ro' if way == 'mode=ro' else 'rw'}"
+    with closing(sqlite3.connect(name, uri=True)) as own:
+        if way != "mode=ro":
+            own.execute(way)
+        told = refusal(own)
+
+    assert "the connection that was given may only read" in told
+    assert count(app) == 0
+
+
+def test_a_cursor_is_no_connection(own: sqlite3.Connection) -> None:
+    with closing(own.cursor()) as cursor:
+        assert "not sqlite3.Cursor" in refusal(cursor)
+
+
 @pytest.mark.parametrize("value", [object(), "jobs.sqlite3", 7, False, sqlite3])
 @pytest.mark.usefixtures("app")
 def test_what_is_no_connection_is_refused(value: object) -> None:

@@ -54,7 +54,13 @@ class Borrowed:
 
             cursor.execute(sql.ENQUEUE_TOGETHER, {"jobs": json.dumps(jobs)})
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code == sqlite3.SQLITE_READONLY and os.access(self.path, os.W_OK):
+                raise StoreError(
+                    f"the connection that was given may only read (mode=ro or query_only); lend one that writes to "
+                    f"{self.path}, or none"
+                ) from error
+            if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
                 raise DatabaseBusyError(
                     f"{self.path}: your transaction read before another process wrote, and can't write any more; begin "
                     "it with BEGIN IMMEDIATE (or queue before you read), and try it again as a whole"
@@ -105,8 +111,9 @@ def _unwrapped(lent: Any) -> sqlite3.Connection:  # noqa: ANN401  # of any libra
         lent.validate_no_broken_transaction()
         found = lent.connection
     elif not isinstance(lent, sqlite3.Connection) and not hasattr(lent, "driver_connection"):
-        if callable(getattr(lent, "connection", None)):
-            found = lent.connection()
+        connect = getattr(lent, "connection", None)
+        if callable(connect) and not isinstance(connect, sqlite3.Connection):  # which a cursor has
+            found = connect()
         if hasattr(found, "exec_driver_sql"):
             # Begins the transaction of SQLAlchemy, without which its commit would not commit what we write.
             found.exec_driver_sql("PRAGMA database_list").close()
