@@ -222,6 +222,22 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
+def find_exception(name: str) -> None:
+    """Import the exception with a dotted name that the config lists; raises NotRunnableError if there is none.
+
+    For a check alone: a job's exception is known by its name, and nothing is imported for it.
+    """
+    import pkgutil  # noqa: PLC0415  # only a check needs it
+
+    try:
+        found = pkgutil.resolve_name(name)  # it may stand in a class, as Django's DoesNotExist does
+    except AttributeError as error:
+        raise NotRunnableError(str(error)) from None
+    if _exceptions_in((found,)) is None:
+        message = f"it is no exception but {type(found).__name__}"
+        raise NotRunnableError(message)
+
+
 def import_boot(config: Config) -> None:
     """Import the module named by `boot`, which sets the app up for its jobs."""
     if config.boot is not None:

@@ -167,3 +167,39 @@ def test_a_check_of_many_classes_imports_boot_once(project: Project) -> None:
     project.tick("--check")
 
     assert project.trace("boots") == ["boot"]
+
+
+def test_exceptions_on_the_lists_that_are_not_there_are_told(project: Project) -> None:
+    project.write_jobs(
+        "class BadInput(Exception):\n    class Worse(Exception):\n        pass\nclass NoError:\n    pass\n", "errors"
+    )
+    configure(project, "fail_on: [KeyError, app.errors.BadInput, app.errors.BadInput.Worse, json.JSONDecodeError]")
+    fine = project.tick("--check")
+    configure(
+        project, "fail_on: [app.errors.BadInptu]\nretry_on: [app.errors.NoError, app.nowhere.Error, nowhere.Error]"
+    )
+
+    done = project.tick("--check", check=False)
+
+    assert "is fine" in fine.stdout
+    assert done.returncode == 78
+    assert "the exception app.errors.BadInptu: module 'app.errors' has no attribute 'BadInptu'\n" in done.stdout
+    assert "the exception app.errors.NoError: it is no exception but type\n" in done.stdout
+    assert "the exception app.nowhere.Error: module 'app' has no attribute 'nowhere'\n" in done.stdout
+    assert (
+        "the exception nowhere.Error can't be imported: ModuleNotFoundError: No module named 'nowhere'\n" in done.stdout
+    )
+    assert "4 not found" in done.stdout
+
+
+def test_a_module_of_an_exception_that_ends_the_process_is_named(project: Project) -> None:
+    project.write_jobs("import os; os._exit(3)", "errors")
+    project.configure("", classes="{app.first.Job: {fail_on: [app.errors.BadInput]}}, app.second.Job")
+
+    done = project.tick("--check", check=False)
+
+    assert done.returncode == 78
+    assert (
+        "the exception app.errors.BadInput: the process that imported it ended itself with exit code 3\n" in done.stdout
+    )
+    assert "1 not found" in done.stdout

@@ -1,11 +1,11 @@
-"""`bgjob check` and `--check`: is the config right, and can every approved class and method be found."""
+"""`bgjob check` and `--check`: is the config right, and can all that it names be found."""
 
 from __future__ import annotations
 
 from bgjob.cli import page
 from bgjob.cli.colours import GREEN, RED, YELLOW, painted
 from bgjob.cli.exits import CONFIG_WRONG, FINE
-from bgjob.cli.imports import BOOT, find_all
+from bgjob.cli.imports import BOOT, EXCEPTION, find_all
 from bgjob.console import shown, write_line
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def check(config: Config) -> int:
-    """Import every approved class as a worker does and say what can't be found; return the exit code."""
+    """Import all that the config names as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
         _say(painted(f"warning: {warning}", YELLOW))
     findings = find_all(config)
@@ -49,7 +49,7 @@ def check(config: Config) -> int:
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
-        _say(f"{len(problems)} not found; jobs that name them would fail. The lists stand in {config.path}")
+        _say(f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}")
         return CONFIG_WRONG
     for name in config.classes:
         _say(f"  {name}: {', '.join(findings[name].methods) or 'no method'}")
@@ -63,13 +63,14 @@ _BOOT = "boot: "
 
 
 def _problems(config: Config, findings: dict[str, Imported]) -> list[str]:
-    """Return a line for `boot`, if that can't be imported, else for each approved class and method not found."""
+    """Return a line for `boot`, if that can't be imported, else for each class, method and exception not found."""
     if findings[BOOT].problem:
         return [f"{_BOOT}{config.boot}{findings[BOOT].problem}"]
-    classes = {name: finding for name, finding in findings.items() if name != BOOT}
-    problems = [f"{name}{finding.problem}" for name, finding in classes.items() if finding.problem]
-    found = {name: set(finding.methods) for name, finding in classes.items() if not finding.problem}
-    return problems + _not_found(config, found)
+    problems = [f"{name}{finding.problem}" for name, finding in findings.items() if finding.problem]
+    exceptions = [problem for problem in problems if problem.startswith(EXCEPTION)]
+    classes = [problem for problem in problems if problem not in exceptions]
+    found = {name: set(findings[name].methods) for name in config.classes if not findings[name].problem}
+    return classes + _not_found(config, found) + exceptions
 
 
 def _not_found(config: Config, found: dict[str, set[str]]) -> list[str]:

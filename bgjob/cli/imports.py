@@ -31,17 +31,24 @@ class Imported(NamedTuple):
 
 
 BOOT = ""  # stands for the module `boot` among the names of the classes
+EXCEPTION = "the exception "  # stands before the name of an exception among them
 
 
 def find_all(config: Config) -> dict[str, Imported]:
-    """Return what came of `BOOT` and of each approved class; of `BOOT` alone if that can't be imported."""
+    """Return what came of `BOOT`, each approved class and each exception; of `BOOT` alone if that can't be imported."""
     findings: dict[str, Imported] = {}
-    while missing := [name for name in (BOOT, *config.classes) if name not in findings]:
+    while missing := [name for name in (BOOT, *config.classes, *_exceptions(config)) if name not in findings]:
         # After a class that ended the process, the others are looked at in a new one, which needs `boot` again.
         findings |= _find(config, list(dict.fromkeys((BOOT, *missing))))
         if findings[BOOT].problem:
             return {BOOT: findings[BOOT]}
     return findings
+
+
+def _exceptions(config: Config) -> list[str]:
+    """Return the exceptions on `retry_on` and `fail_on`; Python's own were looked up when the config was read."""
+    listed = {name for rules in config.classes.values() for name in rules.retry_on | rules.fail_on}
+    return [f"{EXCEPTION}{name}" for name in sorted(listed) if not name.startswith("builtins.")]
 
 
 def _find(config: Config, names: list[str]) -> dict[str, Imported]:
@@ -116,7 +123,12 @@ def _import_and_exit(config: Config, names: list[str], *, writer: int, parent: i
         execution.open_the_way(config.root)
         ours = files.behind(writer)
         for name in names:
-            finding = _boot(config) if name == BOOT else _class(config, name)
+            if name == BOOT:
+                finding = _boot(config)
+            elif name.startswith(EXCEPTION):
+                finding = _exception(name.removeprefix(EXCEPTION))
+            else:
+                finding = _class(config, name)
             if files.behind(writer) != ours:  # closed by the module, and maybe a file of its own by now
                 break
             os.write(writer, json.dumps(finding).encode() + b"\n")
@@ -146,3 +158,13 @@ def _class(config: Config, name: str) -> Imported:
             execution.check_method(job_class, method)
             found.append(method)
     return Imported(found)
+
+
+def _exception(name: str) -> Imported:
+    try:
+        execution.find_exception(name)
+    except execution.NotRunnableError as error:
+        return Imported([], f": {error}")
+    except BaseException as error:  # noqa: BLE001  # the edge of user code
+        return Imported([], f" can't be imported: {execution.described(error).error}")
+    return Imported([])
