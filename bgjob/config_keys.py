@@ -13,6 +13,7 @@ from bgjob.config_texts import (
     GB,
     KB,
     MB,
+    OWN_EXCEPTIONS,
     wrong_class_name,
     wrong_exception_name,
     wrong_method_name,
@@ -47,7 +48,9 @@ class_name = text_of(wrong_class_name, "a dotted name such as app.custom_jobs.Ex
 method_name = text_of(wrong_method_name, "a name such as execute")
 module_name = text_of(wrong_module_name, "a dotted name such as app.boot")
 exception_name = text_of(
-    wrong_exception_name, "a dotted name such as app.errors.BadInput, or one of Python's own such as ConnectionError"
+    wrong_exception_name,
+    "a dotted name such as app.errors.BadInput, or one of Python's own such as ConnectionError",
+    words=OWN_EXCEPTIONS,
 )
 path_text = text_of(wrong_path, "a path; a relative one starts at the folder above the one of this file")
 metrics_path = text_of(wrong_metrics_path, "a path that ends in .prom, such as storage/bgjob.prom")

@@ -13,7 +13,7 @@ from bgjob.config_yaml import REFUSED, is_plain_text, is_scalar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any, TypeAlias
 
     from bgjob.config_problems import Problems
@@ -64,8 +64,8 @@ def yes_or_no(node: yaml.Node, name: str, problems: Problems) -> bool:
     return bool(choice("true", "false")(node, name, problems) == "true")
 
 
-def text_of(wrong: Callable[[str], str | None], allowed: str) -> Kind:
-    """Return the kind for texts in which `wrong` finds no reason to refuse them.
+def text_of(wrong: Callable[[str], str | None], allowed: str, *, words: Collection[str] = ()) -> Kind:
+    """Return the kind for texts in which `wrong` finds no reason to refuse them; `words` are those often meant.
 
     What YAML reads as something else than text, such as `on`, must stand in quotes.
     """
@@ -79,7 +79,7 @@ def text_of(wrong: Callable[[str], str | None], allowed: str) -> Kind:
             what = f"{name} is {_described(node)}, which YAML does not read as text; put it in quotes if it is meant so"
             problems.add(node, what, allowed=allowed, meant=None if reason else f'"{text}"')
         elif reason:
-            problems.add(node, f"{name} {shown(text)} {reason}", allowed=allowed)
+            problems.add(node, f"{name} {shown(text)} {reason}", allowed=allowed, meant=closest(text, words))
         return text
 
     return read

@@ -78,13 +78,14 @@ def wrong_module_name(text: str) -> str | None:
 
 def wrong_exception_name(text: str) -> str | None:
     """Return why `text` can't be the name of an exception, or None."""
-    if "." not in text and not _is_exception(vars(builtins).get(text)):
+    if "." not in text and text not in OWN_EXCEPTIONS:
         return "is none of Python's own exceptions; write another with its module"
     return wrong_module_name(text)
 
 
-def _is_exception(found: object) -> bool:
-    return isinstance(found, type) and issubclass(found, BaseException)
+OWN_EXCEPTIONS = frozenset(
+    name for name, found in vars(builtins).items() if isinstance(found, type) and issubclass(found, BaseException)
+)
 
 
 def wrong_path(text: str) -> str | None:

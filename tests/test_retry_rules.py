@@ -107,6 +107,7 @@ def test_no_code_of_an_exceptions_metaclass_runs() -> None:
     ("text", "problem"),
     [
         ("fail_on: [ConectionError]", "the exception 'ConectionError' is none of Python's own exceptions"),
+        ("fail_on: [ConectionError]", "did you mean 'ConnectionError'?"),
         ("fail_on: [print]", "the exception 'print' is none of Python's own exceptions"),
         ("retry_on: ValueError", "retry_on is 'ValueError'; allowed: a list such as [ConnectionError,"),
         ("retry_on: [app..Error]", "the exception 'app..Error' "),
