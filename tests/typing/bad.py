@@ -10,6 +10,8 @@ class ReportJob:
 
     def execute(self) -> None: ...
 
+    def sheets(self, /, *names: str, **widths: int) -> None: ...
+
     @staticmethod
     def static(month: str, sheets: int) -> None: ...
 
@@ -26,6 +28,8 @@ queue_job(ReportJob.build, "2026-11", 3, True)  # wrong
 queue_job(ReportJob.build, "2026-11", month="2026-11")  # wrong
 queue_job(ReportJob.build, month="2026-11", priority=5)  # wrong
 queue_job(ReportJob.execute, 1)  # wrong
+queue_job(ReportJob.sheets, 1)  # wrong
+queue_job(ReportJob.sheets, a="1")  # wrong
 queue_job(ReportJob().build, month=11)  # wrong
 queue_job(ReportJob().build, mont="2026-11")  # wrong
 queue_job(ReportJob.static, month="2026-11")  # wrong

@@ -18,6 +18,8 @@ class ReportJob:
     async def fetch(self, url: str) -> bytes:
         return url.encode()
 
+    def sheets(self, /, *names: str, **widths: int) -> None: ...
+
     @staticmethod
     def static(month: str, *, draft: bool = False) -> None: ...
 
@@ -34,6 +36,8 @@ queue_job(ReportJob.execute)
 queue_job(ReportJob.fetch, url="https://example.org")
 queue_job(ReportJob().build, month="2026-11")
 queue_job(MonthJob().build, month="2026-11", sheets=2)
+queue_job(ReportJob.sheets, "a", "b")
+queue_job(ReportJob.sheets, a=1, self=2)
 queue_job(ReportJob.static, month="2026-11")
 queue_job(ReportJob.static, "2026-11", draft=True)
 queue_job(ReportJob.made, month="2026-11")
