@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bgjob.lookup import get_job, jobs
     from bgjob.reporting import CurrentJob, current_job, set_progress
     from bgjob.typed import QueueJob, queue_job
-    from bgjob.views.jobs import Attempt, Job
+    from bgjob.views.jobs import Attempt, Job, Progress
 
 __all__ = [
     "Attempt",
@@ -41,6 +41,7 @@ __all__ = [
     "JobTimeout",
     "LockError",
     "NotApprovedError",
+    "Progress",
     "QueueJob",
     "RetryLater",
     "StoreError",
@@ -69,7 +70,7 @@ def __getattr__(name: str) -> object:
         from bgjob import reporting as home
     elif name == "logger":
         from bgjob import job_log as home
-    elif name in ("Attempt", "Job"):
+    elif name in ("Attempt", "Job", "Progress"):
         from bgjob.views import jobs as home
     elif name in __all__:
         from bgjob import errors as home

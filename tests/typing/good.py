@@ -6,7 +6,7 @@ import datetime as dt
 from typing import assert_type
 
 import bgjob
-from bgjob import Attempt, Job, QueueJob, get_job, jobs, queue_job, run_background_job
+from bgjob import Attempt, Job, Progress, QueueJob, get_job, jobs, queue_job, run_background_job
 
 
 class ReportJob:
@@ -55,6 +55,7 @@ if found is not None:
     assert_type(found.id, int)
     assert_type(found.available_at, dt.datetime | None)
     assert_type(found.attempts, list[Attempt])
+    assert_type(found.progress, Progress | None)
 assert_type(jobs(status="failed", job_class=ReportJob, since=dt.timedelta(hours=1)), list[Job])
 assert_type(run_background_job(ReportJob, "build", {"month": "2026-11"}), bool)
 assert_type(bgjob.queue_job(ReportJob.execute).params_json, str | None)
