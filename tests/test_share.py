@@ -22,6 +22,7 @@ from tests.conftest import CODE
 from tests.test_cron import give_up
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAMES = {*COMMANDS, RUN}
@@ -90,27 +91,38 @@ def test_bash_knows_commands_options_and_their_values(share: Path, typed: list[s
     assert set(told.split()) == meant
 
 
-def test_a_person_at_bash_gets_the_command_by_the_tab_key(share: Path) -> None:
-    bash, (ours, theirs) = program("bash"), pty.openpty()
-    shell = subprocess.Popen(
-        [bash, "--norc", "--noprofile", "-i"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        env={**os.environ, "TERM": "dumb", "PS1": "$ ", "INPUTRC": "/dev/null"},
-    )
+@contextlib.contextmanager
+def at_the_keys(*shell: str, **environment: str) -> Iterator[int]:
+    """Start a shell that a person sits at; give the terminal."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "dumb", "PS1": "$ ", "INPUTRC": "/dev/null", **environment}
+    running = subprocess.Popen(shell, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=env)
     os.close(theirs)
     try:
-        os.write(ours, f". {share / PLACES['bash']}; echo re''ady\n".encode())
-        read_until(ours, b"\nready")
-        os.write(ours, b"echo x; bgjob wait\t--time\t")
-
-        assert b"bgjob wait-idle --timeout " in read_until(ours, b"--timeout ")
+        yield ours
     finally:
-        shell.kill()
-        shell.wait()
+        running.kill()
+        running.wait()
         os.close(ours)
+
+
+def test_a_person_at_bash_gets_the_command_by_the_tab_key(share: Path) -> None:
+    with at_the_keys(program("bash"), "--norc", "--noprofile", "-i") as terminal:
+        os.write(terminal, f". {share / PLACES['bash']}; echo re''ady\n".encode())
+        read_until(terminal, b"\nready")
+        os.write(terminal, b"echo x; bgjob wait\t--time\t")
+
+        assert b"bgjob wait-idle --timeout " in read_until(terminal, b"--timeout ")
+
+
+def test_a_person_at_zsh_gets_commands_options_and_their_values_by_the_tab_key(share: Path, tmp_path: Path) -> None:
+    with at_the_keys(program("zsh"), "-f", "-i", HOME=str(tmp_path)) as terminal:
+        folder = (share / PLACES["zsh"]).parent
+        os.write(terminal, f"fpath=({folder} $fpath); autoload -Uz compinit && compinit -D -u; echo re''ady\n".encode())
+        read_until(terminal, b"\nready")
+        os.write(terminal, b"bgjob lis\t--sta\tpen\t")
+
+        assert b"pending" in read_until(terminal, b"pending")
 
 
 def read_until(terminal: int, sign: bytes) -> bytes:
