@@ -86,7 +86,7 @@ def _share(number: SupportsFloat | None) -> float:
     except OverflowError:
         share = math.inf
     if not -_ROUNDING <= share <= 1 + _ROUNDING:
-        raise ValueError(f"the progress of a job is a share from 0 to 1, or None, not {share:g}; 40 % is 0.4")
+        raise ValueError(f"the progress of a job is a share from 0 to 1, or None, not {share:.12g}; 40 % is 0.4")
     return min(max(share, 0.0), 1.0)
 
 

@@ -269,6 +269,11 @@ def test_a_share_out_of_range_is_refused_also_outside_of_a_job(fraction: float) 
         set_progress(fraction)
 
 
+def test_a_share_just_out_of_range_is_told_as_it_is() -> None:
+    with pytest.raises(ValueError, match=r"not 1\.0000001;"):
+        set_progress(1.0000001)
+
+
 @pytest.mark.parametrize("fraction", ["0.4", True, b"1", [0.5], 1j])
 def test_a_share_that_is_no_number_is_refused(fraction: Any) -> None:
     with pytest.raises(TypeError, match="the progress of a job is a share from 0 to 1, or None, not"):
