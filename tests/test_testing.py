@@ -679,6 +679,17 @@ def _open_files() -> list[str]:
 
 
 @pytest.mark.usefixtures("jobs")
+def test_an_isolated_queue_is_ready_for_a_job_in_a_transaction(tmp_path: Path) -> None:
+    with testing.isolated(tmp_path / "its" / "jobs.sqlite3") as queue:
+        with contextlib.closing(sqlite3.connect(queue.database, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            run_background_job(JOB, connection=connection)
+            connection.execute("COMMIT")
+
+        assert len(queue.jobs("pending")) == 1
+
+
+@pytest.mark.usefixtures("jobs")
 def test_an_isolated_queue_raises_no_alarm_however_far_the_clock_is_turned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import tempfile
 
 from bgjob import enqueue, in_force, lookup
+from bgjob.store.connection import Database
 from bgjob.testing.drain import Ran, drain
 from bgjob.views.search import OLDEST
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 def isolated(database: str | os.PathLike[str] | None = None) -> Iterator[Queue]:
     """Let all that this process queues, drains and looks up within a `with` block be of a database of its own.
 
-    `database`: where it is made, or found; None: in a folder that goes with the block. The logs stand in a folder
-    `logs` beside it. All else is as the config says, but a power cut may take what was queued, and no alarm is raised.
+    `database`: where it is made, or found; None: in a folder that goes with the block. Its tables are there from the
+    beginning, for jobs in a transaction of yours. The logs stand in a folder `logs` beside it. All else is as the
+    config says, but a power cut may take what was queued, and no alarm is raised.
     """
     with contextlib.ExitStack() as stack:
         if database is None:
@@ -32,6 +34,7 @@ def isolated(database: str | os.PathLike[str] | None = None) -> Iterator[Queue]:
             database = os.path.join(folder, "jobs.sqlite3")
         before = in_force.configs
         configs = _Isolated(before, os.path.abspath(os.fspath(database)))
+        Database(configs.database, durability="normal").close()
         in_force.configs = configs
         try:
             yield Queue(configs)
