@@ -103,6 +103,15 @@ with patch("app.views.transaction.on_commit", side_effect=ValueError):
     assert example.sql("SELECT job_class FROM custom_jobs") == [("app.jobs.ConfirmOrder",), ("app.jobs.CountOrders",)]
 
 
+def test_the_tests_of_djangos_example_run_its_jobs_apart_from_its_database(tmp_path: Path) -> None:
+    example = Example("django", tmp_path)
+
+    told = example.run("-m", "django", "test", "--verbosity", "0", "--noinput")
+
+    assert told.endswith("Dear Ada, thank you for order 1.\n1 orders so far\n")
+    assert list(example.folder.glob("*.sqlite3*")) == list(example.folder.glob("storage/*.*")) == []
+
+
 def test_flask(tmp_path: Path) -> None:
     example = Example("flask", tmp_path)
     example.tick()

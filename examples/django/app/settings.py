@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+FOR_TESTS = BASE_DIR / "storage" / "tests"
+FOR_TESTS.mkdir(parents=True, exist_ok=True)
 
 # So that jobs can be queued from any working directory.
 os.environ.setdefault("BGJOB_CONFIG", str(BASE_DIR / "config" / "jobs.yaml"))
@@ -19,5 +21,7 @@ DATABASES = {
         "NAME": BASE_DIR / "db.sqlite3",
         # Whoever reads first and then writes waits for other writers, instead of failing.
         "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE"},
+        # The database of the tests, else in memory, where jobs can't be queued in Django's transactions.
+        "TEST": {"NAME": FOR_TESTS / "db.sqlite3"},
     }
 }
