@@ -22,9 +22,10 @@ class Request:
         """Read all but the form; raises Refusal."""
         self._environ = environ
         self.method: str = environ.get("REQUEST_METHOD", "GET").upper()
-        self.mount = _path(environ.get("SCRIPT_NAME", "")).rstrip("/")
-        self.path = _path(environ.get("PATH_INFO", "")) or "/"
-        self.query = _fields(environ.get("QUERY_STRING", ""), longest=LONGEST_QUERY)
+        mount = _text(environ.get("SCRIPT_NAME") or "").strip("/")
+        self.mount = f"/{urllib.parse.quote(mount)}" if mount else ""  # as addresses have it
+        self.path = _text(environ.get("PATH_INFO") or "") or "/"
+        self.query = _fields(environ.get("QUERY_STRING") or "", longest=LONGEST_QUERY)
         self.who = ""  # set once it is known
 
     @property
@@ -36,6 +37,11 @@ class Request:
         """Return a header, or None if it was not sent."""
         value = self._environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         return value if isinstance(value, str) else None
+
+    @property
+    def scheme(self) -> str:
+        """How it came to this server: `http` or `https`."""
+        return str(self._environ.get("wsgi.url_scheme", "http"))
 
     @property
     def host(self) -> str:
@@ -58,27 +64,36 @@ class Request:
             raise Refusal(400, "The length of the form is no number.") from None
         if not 0 <= length <= LARGEST_FORM:
             raise Refusal(413, "The form is too large. Filters and “all that match” reach more jobs than ticks can.")
-        raw = self._environ["wsgi.input"].read(length) if length else b""
-        return _fields(raw.decode("latin-1"), longest=LARGEST_FORM)
+        return _fields(self._sent(length).decode("latin-1"), longest=LARGEST_FORM)
+
+    def _sent(self, length: int) -> bytes:
+        """Return the whole body; half a form could name other jobs than the whole one."""
+        try:
+            raw = self._environ["wsgi.input"].read(length) if length else b""
+        except OSError:  # the connection has gone
+            raw = b""
+        if len(raw) != length:
+            raise Refusal(400, "The form was cut off on its way, so nothing was done.")
+        return bytes(raw)
 
 
-def _path(text: object) -> str:
-    """Return a path of the environment as text (PEP 3333 hands bytes over as if they were Latin-1)."""
+def _text(raw: object) -> str:
+    """Return a part of the environment as text (PEP 3333 hands bytes over as if they were Latin-1)."""
     try:
-        path = str(text).encode("latin-1").decode()
+        text = str(raw).encode("latin-1").decode()
     except UnicodeError:
         raise Refusal(400, "The address is no UTF-8.") from None
-    if "\0" in path:
+    if "\0" in text:
         raise Refusal(400, "The address holds a NUL.")
-    return path
+    return text
 
 
-def _fields(text: str, *, longest: int) -> list[tuple[str, str]]:
-    if len(text) > longest:
+def _fields(raw: str, *, longest: int) -> list[tuple[str, str]]:
+    if len(raw) > longest:
         raise Refusal(414, "The address is too long.")
     try:
         fields = urllib.parse.parse_qsl(
-            text, keep_blank_values=True, max_num_fields=MOST_FIELDS, encoding="utf-8", errors="strict"
+            _text(raw), keep_blank_values=True, max_num_fields=MOST_FIELDS, encoding="utf-8", errors="strict"
         )
     except UnicodeError:
         raise Refusal(400, "A field is no UTF-8.") from None
