@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             f"--host {arguments.host} can be reached from elsewhere, and who sees the pages may read all params and "
             f"run jobs again, so a password is needed: {_HOW}"
         )
+    if ":" in (arguments.user or ""):
+        raise WrongUsageError("--user can't have a colon, for browsers send one between name and password")
     if not 0 <= arguments.port < 65_536:  # noqa: PLR2004  # as many ports as there are
         raise WrongUsageError(f"--port {arguments.port} is no port; those are 0 to 65535")
     prefix = arguments.prefix.strip("/")
@@ -85,7 +87,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             read_only=arguments.read_only,
         )
     else:
-        dashboard = Dashboard.on_loopback(config.path, read_only=arguments.read_only)
+        dashboard = Dashboard.on_loopback(config.path, host=arguments.host, read_only=arguments.read_only)
     try:
         serve(
             dashboard,

@@ -58,9 +58,13 @@ class Dashboard:
         self.read_only = read_only
 
     @classmethod
-    def on_loopback(cls, config: str | None = None, *, read_only: bool = False) -> Self:
-        """Return the dashboard for a server that only this machine reaches: nobody is asked for a password."""
-        return cls(config, host_auth=True, read_only=read_only, allowed_hosts=guard.LOOPBACK_NAMES)
+    def on_loopback(cls, config: str | None = None, *, host: str = "127.0.0.1", read_only: bool = False) -> Self:
+        """Return the dashboard for a server at `host`, which only this machine reaches: nobody is asked for a password.
+
+        It answers under the names of this machine, and under that one.
+        """
+        names = {*guard.LOOPBACK_NAMES, guard.in_address(host)}
+        return cls(config, host_auth=True, read_only=read_only, allowed_hosts=names)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         """Answer one request."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import urllib.parse
 
 from bgjob.dashboard.response import Refusal
 
@@ -47,7 +46,9 @@ def check_origin(request: Request) -> None:
         return
     if origin is None:
         raise Refusal(403, "The browser did not tell from where this comes (no Origin), so nothing was done.")
-    if not request.host or urllib.parse.urlsplit(origin).netloc.lower() != request.host:
+    scheme, _, host = origin.lower().partition("://")
+    # Behind a proxy the pages are https and we are not; what came here by https was on no page without it.
+    if not request.host or host != request.host or scheme not in {request.scheme, "https"}:
         raise Refusal(403, "Another site asked for this, so nothing was done.")
 
 
@@ -61,6 +62,11 @@ def credentials(environ: dict[str, Any]) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeError, ValueError):
         return None
     return (name, password) if colon else None
+
+
+def in_address(host: str) -> str:
+    """Return an IP address or name as it stands in a web address: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def is_loopback(address: str) -> bool:

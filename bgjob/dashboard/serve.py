@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import urllib.parse
 
 import waitress.server
+
+from bgjob.dashboard.guard import in_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +41,7 @@ def serve(dashboard: Dashboard, *, host: str, port: int, prefix: str, tell: Call
         clear_untrusted_proxy_headers=True,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    shown = f"[{host}]" if ":" in host else host
-    tell(f"http://{shown}:{_port(server)}{prefix}/")
+    tell(f"http://{in_address(host)}:{_port(server)}{urllib.parse.quote(prefix)}/")
     server.run()
 
 
