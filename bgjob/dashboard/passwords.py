@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LOG2_COST, _BLOCK, _PARALLEL = 15, 8, 1
+_HIGHEST_LOG2_COST = 20
 _MOST_MEMORY = 256 * 1024 * 1024
 _MOST_REMEMBERED = 64
 
@@ -46,6 +47,8 @@ def fits(password: str, password_hash: str) -> bool:
     if found is None:
         raise ValueError("this is no hash of a password; `bgjob dashboard --hash-password` makes one")
     log2_cost, block, parallel = map(int, found.groups()[:3])
+    if log2_cost > _HIGHEST_LOG2_COST:
+        raise ValueError("the hash takes more memory than a machine should be asked for")
     cost = log2_cost, block, parallel
     salt, key = map(base64.b64decode, found.groups()[3:])
     return hmac.compare_digest(_key(password, salt, cost, length=len(key)), key)
