@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from bgjob.dashboard.request import Request
     from bgjob.dashboard.visit import Visit
 
-_AGES = re.compile(rb"(<time [^>]*>)[^<]*")
+# The text of each, and all of the one that tells when the page was made.
+_AGES = re.compile(rb'(<time [^>]*data-age[^>]*>)[^<]*|<time datetime="[^"]*">[^<]*')
 _MOST_PAGES = 256
 _LOOK_AGAIN_AFTER = 10  # seconds: jobs fall due, and lights turn red, though nobody writes
+# A file that was written so lately may be written again without another time: the file system's clock goes in steps,
+# and a commit that is being synced has written already, but is not to be seen yet.
+_SETTLED_AFTER_NS = 2_000_000_000
 
 
 class Seen:
@@ -36,7 +40,7 @@ class Seen:
     def answer(self, request: Request, visit: Visit, make: Callable[[], Response]) -> Response:
         """Return the page that `make` makes, or that the browser has it already."""
         known = request.header("If-None-Match")
-        before = _signature(visit)
+        before, is_settled = _signature(visit)
         if known and self._pages.get(request.asked) == (before, known):
             return Response(status=304, etag=known)
         response = make()
@@ -46,7 +50,7 @@ class Seen:
         with self._lock:
             if len(self._pages) >= _MOST_PAGES:
                 self._pages.clear()
-            if not response.is_moving:
+            if is_settled and not response.is_moving:
                 self._pages[request.asked] = before, etag
         return Response(status=304, etag=etag) if known == etag else response
 
@@ -56,11 +60,17 @@ def _etag(body: bytes) -> str:
     return f'"{hashlib.blake2b(without_ages, digest_size=16).hexdigest()}"'
 
 
-def _signature(visit: Visit) -> tuple[object, ...]:
-    """Return what is another value once anything was written, and every few seconds in any case."""
+def _signature(visit: Visit) -> tuple[tuple[object, ...], bool]:
+    """Return what is another value once anything is written, and every few seconds in any case; and whether it is sure.
+
+    What was written a moment ago makes it unsure.
+    """
     database = visit.config.database
-    files = (database, f"{database}-wal", f"{database}.tick", visit.config.path)
-    return int(visit.now.timestamp()) // _LOOK_AGAIN_AFTER, visit.read_only, *map(_stamp, files)
+    stamps = [_stamp(path) for path in (database, f"{database}-wal", f"{database}.tick", visit.config.path)]
+    written = max((stamp[0] for stamp in stamps if stamp), default=0)
+    now = visit.now.timestamp()
+    is_settled = written < now * 1_000_000_000 - _SETTLED_AFTER_NS
+    return (int(now) // _LOOK_AGAIN_AFTER, visit.read_only, *stamps), is_settled
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:
