@@ -58,23 +58,22 @@ def on_ticked(visit: Visit) -> Response:
 def on_matching(visit: Visit) -> Response:
     """Do it to all jobs that match and were there when it was asked, as long as a request may take; then ask again."""
     fields = dict(visit.request.form())
-    asked, verb = matching.read(visit, fields)
-    upto, after = (int(value) if _ID.fullmatch(value := fields.get(name, "")) else 0 for name in ("upto", "after"))
-    wanted = asked.wanted(verb, visit.now)
-    done, last = 0, 0
+    asked, verb, wanted = matching.read(visit, fields)
+    upto = int(value) if _ID.fullmatch(value := fields.get("upto", "")) else 0
+    done, is_over = 0, True
     until = clock.monotonic() + _SECONDS
     if wanted.statuses and upto and reading.exists(visit.config.database):
         with _opened(visit.config) as (store, logs):
-            for batch in store.matching(wanted, after=after, upto=min(upto, 2**63 - 1)):
+            for batch in store.matching(wanted, upto=min(upto, 2**63 - 1)):
                 done += _do(verb, store, logs, batch)
+                is_over = len(batch) < AT_ONCE or batch[-1].id >= upto
                 if clock.monotonic() > until:
-                    last = batch[-1].id
                     break
     query = {name: value for name, value in asked.query.items() if name in (*NAMES, "sort", "limit")}
     told = {"did": verb.name, "n": done, "left": 0}
-    if last:
-        return Response.redirect(visit.link("/jobs/matching", {**query, "verb": verb.name, **told}))
-    return Response.redirect(visit.link("/jobs", {**query, **told}))
+    if is_over:
+        return Response.redirect(visit.link("/jobs", {**query, **told}))
+    return Response.redirect(visit.link("/jobs/matching", {**query, "verb": verb.name, **told}))
 
 
 def _do(verb: steering.Verb, store: ByHand, logs: Logs, batch: Sequence[Seen]) -> int:

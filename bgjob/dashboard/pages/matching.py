@@ -8,6 +8,8 @@ from bgjob.dashboard.response import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime as dt
+
     from bgjob.dashboard.response import Response
     from bgjob.dashboard.visit import Visit
     from bgjob.store.byhand import Wanted
@@ -19,8 +21,7 @@ _STRETCH = 16_384  # ids; 10 ms
 
 def ask(visit: Visit) -> Response:
     """Return the page; raises Refusal for filters that can't be read, so that no more is done than was meant."""
-    asked, verb = read(visit, visit.fields)
-    wanted = asked.wanted(verb, visit.now)
+    asked, verb, wanted = read(visit, visit.fields)
     with visit.store() as store:
         if store is None:
             return visit.page("empty.html", store=None, database=visit.config.database)
@@ -34,19 +35,29 @@ def ask(visit: Visit) -> Response:
             wanted=wanted,
             count=count,
             is_all=counted_to >= last,
+            asked_at=clock.to_text(visit.now),
             last=last,
         )
 
 
-def read(visit: Visit, fields: dict[str, str]) -> tuple[filters.Filters, steering.Verb]:
-    """Return filters and verb; raises Refusal."""
+def read(visit: Visit, fields: dict[str, str]) -> tuple[filters.Filters, steering.Verb, Wanted]:
+    """Return filters, verb, and which jobs are meant; raises Refusal."""
     verb = steering.VERBS.get(fields.get("verb", ""))
     if verb is None or verb is steering.RUN_NOW:
         raise Refusal(400, "What is to be done to the jobs? The address does not say.")
-    asked = filters.read(fields, visit.now)
+    now = _asked_at(fields.get("asked_at", ""), visit.now)
+    asked = filters.read(fields, now)
     if asked.problems:
         raise Refusal(400, "\n".join(asked.problems))
-    return asked, verb
+    return asked, verb, asked.wanted(verb, now)
+
+
+def _asked_at(text: str, now: dt.datetime) -> dt.datetime:
+    """Return from when a span such as 2h is counted: from when it was asked, so that no more is done than counted."""
+    try:
+        return min(clock.from_text(text), now)
+    except ValueError:
+        return now
 
 
 def _counted(store: ReadStore, wanted: Wanted, last: int) -> tuple[int, int]:
