@@ -39,9 +39,9 @@ class Masked(NamedTuple):
             return ""
         return json.dumps(self.params, ensure_ascii=False, indent=indent) if self.is_json else str(self.params)
 
-    def hide(self, text: str | None) -> str:
-        """Return `text` with the secrets of the params masked."""
-        shown = text or ""
+    def hide(self, text: object) -> str:
+        """Return `text` with the secrets of the params masked; another program may have written anything for it."""
+        shown = "" if text is None else str(text)
         for secret in self.secrets:
             shown = shown.replace(secret, MASKED)
         return shown
@@ -64,7 +64,8 @@ class Mask:
             params = self._without_secrets(json.loads(params_json), secrets, _DEEPEST)  # type: ignore[arg-type]
         except (ValueError, TypeError, RecursionError):  # written by another program, and without names to look at
             return Masked(MASKED if self._pattern else str(params_json), is_json=False)
-        return Masked(params, tuple(sorted(secrets, key=len, reverse=True)))
+        written = {way for secret in secrets for way in _ways(secret) if len(way) >= _SHORTEST_SECRET}
+        return Masked(params, tuple(sorted(written, key=len, reverse=True)))
 
     def _without_secrets(self, value: Any, secrets: set[str], depth: int) -> Any:  # noqa: ANN401  # what JSON holds
         if not depth:
@@ -78,8 +79,19 @@ class Mask:
     def _beside(self, key: str, value: Any, secrets: set[str], depth: int) -> Any:  # noqa: ANN401  # as above
         if self._pattern is None or not self._pattern.match(key.lower()):
             return self._without_secrets(value, secrets, depth - 1)
-        secrets.update(text for text in _texts(value) if len(text) >= _SHORTEST_SECRET)
+        secrets.update(_texts(value))
         return MASKED
+
+
+def _ways(secret: str) -> set[str]:
+    """Return how a text may stand elsewhere: as it is and line by line, escaped as by Python, JSON and our logs."""
+    ways = {secret, *secret.splitlines(), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
+    return ways | {_as_logged(way) for way in ways}
+
+
+def _as_logged(text: str) -> str:
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped)
 
 
 def _texts(value: Any) -> Sequence[str]:  # noqa: ANN401  # as above
