@@ -83,7 +83,7 @@ def _bar(hour: Hour, *, left: float, width: float, top: int) -> str:
 
 def meter(share: float, kind: str = "") -> markupsafe.Markup:
     """Return a short bar that is filled to a share between 0 and 1; what it means stands beside it as text."""
-    filled = min(max(share, 0.0), 1.0) * 100
+    filled = share * 100
     return markupsafe.Markup(  # noqa: S704  # numbers, and a word of ours
         f'<svg class="meter {kind}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="track" width="100" height="6"/><rect class="fill" width="{filled:.1f}" height="6"/></svg>'

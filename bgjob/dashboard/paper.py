@@ -36,11 +36,13 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         age=_age,
         base=os.path.basename,
+        block=_block,
         clock=_clock,
         instant=instant,
         known=_known,
         lasting=lasting,
         number=_number,
+        share=_share,
         short=_short,
         visible=_visible,
         zulu=_zulu,
@@ -57,7 +59,7 @@ def _environment() -> jinja2.Environment:
 
 
 def rendered(template: str, **values: object) -> str:
-    """Return the page that a template makes of `values`, without what no page can hold."""
+    """Return the page that a template makes of `values`."""
     return _environment().get_template(template).render(**values)
 
 
@@ -88,6 +90,11 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else _visible(value)
 
 
+def _share(value: object) -> float | None:
+    """Return a part of a whole, between 0 and 1; None for what is no number."""
+    return min(max(float(value), 0.0), 1.0) if isinstance(value, int | float) else None
+
+
 def _short(name: object) -> str:
     """Return the class alone of its dotted name."""
     return _visible(str(name).rpartition(".")[2] or name)
@@ -96,6 +103,12 @@ def _short(name: object) -> str:
 def _known(status: object) -> str:
     """Return a status as the name of its colour."""
     return status if isinstance(status, str) and status in STATUSES else "odd"
+
+
+def _block(text: object) -> str:
+    """Return a text of several lines, with everything escaped that can't be seen or turns a line around; tabs stay."""
+    lines = str(text).split("\n")
+    return "\n".join("\t".join(map(shown, line.split("\t"))) for line in lines)
 
 
 def _visible(text: object) -> str:

@@ -129,7 +129,8 @@ def _as_python(job: JobRow, masked: Masked) -> str:
 def _as_command(job: JobRow, masked: Masked) -> str:
     words = ["bgjob", "queue", str(job.job_class), str(job.method)]
     if masked.params is not None:
-        words.append(json.dumps(masked.params, ensure_ascii=False))
+        told = json.dumps(masked.params, ensure_ascii=False)
+        words.append(told if told.isprintable() else json.dumps(masked.params))
     if job.priority:
         words.append(f"--priority={job.priority}")
     return shlex.join(words)
