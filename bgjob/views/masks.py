@@ -85,7 +85,7 @@ class Mask:
 
 def _ways(secret: str) -> set[str]:
     """Return how a text may stand elsewhere: as it is and line by line, escaped as by Python, JSON and our logs."""
-    ways = {secret, *secret.splitlines(), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
+    ways = {secret, *secret.splitlines(), repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1]}
     return ways | {_as_logged(way) for way in ways}
 
 
