@@ -41,6 +41,7 @@ class Visitor:
     def __init__(
         self, application: Callable[..., Any], *, is_valid: bool = True, environ: Mapping[str, Any] | None = None
     ) -> None:
+        self.dashboard: Any = application
         self.application = validator(application) if is_valid else application
         self.environ = dict(environ or {})
 
