@@ -74,7 +74,7 @@ DUE_ORDER = "coalesce(available_at, '') > '2026-11-24 12', priority DESC, coales
 ORDERS = [
     ("", "1", "id DESC"), ("sort=oldest", "1", "id"), ("status=failed", "status = 'failed'", "id DESC"),
     ("status=pending", "status = 'pending'", "id DESC"), ("class=app.A&sort=oldest", "job_class = 'app.A'", "id"),
-    ("sort=priority", "status = 'pending'", DUE_ORDER), 
+    ("sort=priority", "status = 'pending'", DUE_ORDER),
     ("sort=due", "status = 'pending'", "coalesce(available_at, created_at), id"),
     ("sort=duration", "1", "finished_at IS NULL, julianday(finished_at) - julianday(started_at) DESC, id DESC"),
     ("priority=2&status=running", "0", "id"), ("text=%22n%22:+7", "params LIKE '%: 7%'", "id DESC"),
