@@ -61,7 +61,8 @@ def test_attempts_are_told_with_what_they_left(project: Project) -> None:
     )
     for number, (outcome, verdict) in enumerate((("raised", None), ("timed out", "postponed")), 1):
         add(project, {"job_id": 1, "attempt": number, "outcome": outcome, "verdict": verdict, "started_at": AT,
-                      "finished_at": AT, "error": "ValueError: no", "traceback": "Traceback\n\tline", "output": "said\n"},
+                      "finished_at": AT, "error": "ValueError: no", "traceback": "Traceback\n\tline",
+                      "output": "said\n"},
             table="attempts")  # fmt: skip
 
     said = Page(look(project).get("/jobs/1").text).said
