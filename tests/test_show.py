@@ -292,6 +292,26 @@ def test_a_wrong_config_is_78_for_every_command(project: Project) -> None:
         assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",), ("list",), ("show", "1"), ("requeue", "--all"), ("cancel", "1"), ("delete", "--all"), ("prune",),
+        ("pause",), ("resume",), ("wait-idle", "--timeout", "0"), ("metrics",), ("run",), ("run", "--dry-run"),
+        ("queue", "app.jobs.Job"),
+    ],
+)  # fmt: skip
+def test_a_database_that_can_not_be_looked_for_is_not_told_as_none(project: Project, command: tuple[str, ...]) -> None:
+    queue(project, "")
+    (project.folder / "storage").rename(project.folder / "elsewhere")
+    (project.folder / "storage").symlink_to("storage")  # root may look into any folder, but not into this one
+
+    done = bgjob(project, *command, code=69)
+
+    assert done.stderr.startswith(f"bgjob: {project.database}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
 def test_a_full_disk_behind_the_output_is_one_line(project: Project) -> None:
     queue(project, "")
 

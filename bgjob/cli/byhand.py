@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from bgjob import clock
 from bgjob.cli import journal, page
 from bgjob.cli.bar import Bar
@@ -12,6 +10,7 @@ from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
 from bgjob.cli.kinds import job_id, text
 from bgjob.job import PROCESSING
 from bgjob.moments import read_past
+from bgjob.store import reading
 from bgjob.store.byhand import AT_ONCE, ByHand, Wanted
 from bgjob.store.connection import Database
 
@@ -56,7 +55,7 @@ def run(verb: Verb, arguments: argparse.Namespace, config: Config) -> int:
     Raises WrongUsageError where ids and filters contradict or nobody can be asked, NoMatchError where no job is meant.
     """
     wanted = _wanted(verb, arguments)
-    if not os.path.exists(config.database):
+    if not reading.exists(config.database):
         raise NoMatchError(f"no job was ever queued: there is no database yet ({config.database})")
     database = Database(config.database, durability="full", read_only=arguments.dry_run)
     try:

@@ -10,6 +10,7 @@ from bgjob.console import ago, held_up, shown, write_line
 from bgjob.errors import NotApprovedError
 from bgjob.moments import read_time
 from bgjob.runner import FINE
+from bgjob.store import reading
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore
 from bgjob.store.pause import PauseStore
@@ -30,7 +31,7 @@ def dry_run(config: Config, at: str | None) -> int:
     """Print the jobs that a tick would run at the time `at` (now if None), then those it would not; return FINE."""
     now = clock.now()
     instant = read_time(at, now) if at is not None else now
-    if not os.path.exists(config.database):
+    if not reading.exists(config.database):
         _say("no job was ever queued: there is no database yet")
         return FINE
     database = Database(config.database, read_only=True)

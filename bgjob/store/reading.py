@@ -360,8 +360,17 @@ class ReadStore:
 
 
 def exists(path: str) -> bool:
-    """Return whether there is a database at `path`, or what stands in its place: a folder, a dangling link."""
-    return os.path.lexists(path)
+    """Return whether something stands at `path`: a database, a folder, a dangling link, or what this user may not see.
+
+    To open it tells what it is. A file that can't be looked for must not pass for a queue in which nothing ever was.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # no permission for a folder on the way
+        return True
+    return True
 
 
 def pause_of(path: str) -> Pause | None:
