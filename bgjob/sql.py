@@ -670,12 +670,17 @@ FIRST_DUE = """
                             AND available_at > '' AND available_at <= :now ORDER BY available_at LIMIT 1))
     ORDER BY since IS NULL, since, id LIMIT 1
 """
-# The same of a queue with more priorities than that: two walks over the index. min() picks the row of the other column
+# The same of a queue with more priorities than that: a walk over the index. The lowest id without a time mostly stands
+# among the first :looked ids of the table; only else a second walk finds it. min() picks the row of the other column
 # (https://sqlite.org/lang_select.html#bareagg).
 FIRST_DUE_OF_ALL = """
     SELECT id, job_class, method, coalesce(available_at, created_at) AS since FROM custom_jobs WHERE id IN (
-        SELECT min(id) FROM custom_jobs INDEXED BY custom_jobs_ready
-        WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND available_at IS NULL
+        SELECT coalesce(
+            (SELECT id FROM custom_jobs NOT INDEXED
+             WHERE id < (SELECT min(id) FROM custom_jobs) + :looked AND status = 'pending' AND available_at IS NULL
+             ORDER BY id LIMIT 1),
+            (SELECT min(id) FROM custom_jobs INDEXED BY custom_jobs_ready
+             WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND available_at IS NULL))
         UNION ALL
         SELECT id FROM (SELECT id, min(available_at) FROM custom_jobs INDEXED BY custom_jobs_ready
                         WHERE status = 'pending' AND (available_at IS NULL OR promoted = 1) AND available_at > '')

@@ -124,6 +124,39 @@ def test_the_first_due_job_is_found_among_many_priorities(
     assert first_due(database) == 201 + times.index("09:00")
 
 
+def test_the_first_due_job_may_stand_behind_many_that_have_ended(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_PRIORITIES", 3)
+    for status, count in (("completed", 20), ("pending", 5)):
+        for number in range(count):
+            insert(database, status, priority=number)
+    found = []
+
+    for most in (20, 21, 1_000):
+        monkeypatch.setattr(reading, "MOST_IDS", most)
+        found.append(first_due(database))
+
+    assert found == [21, 21, 21]
+
+
+def test_among_very_many_priorities_the_first_due_job_costs_one_walk_over_the_index(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_PRIORITIES", 3)
+    database.connection.execute("BEGIN")
+    for number in range(3_000):
+        insert(database, priority=number)
+    database.connection.execute("COMMIT")
+    steps = []
+
+    with ReadStore(database.path) as store:
+        store._database.connection.set_progress_handler(lambda: steps.append(1), 100)
+        store.first_due(NOW)
+
+    assert len(steps) * 100 / 3_000 < 6  # of SQLite's instructions a row; two walks: 11
+
+
 def test_a_job_that_nobody_wrote_a_time_for_is_the_oldest_only_when_alone(database: Database) -> None:
     insert(database, created_at=None)
     alone = first_due(database)

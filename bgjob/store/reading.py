@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS = 50_000  # looked at for what failed lately: 10 ms
 MOST_TIMINGS = 5_000  # ids and attempts looked at for how long jobs take and why they fail: some 10 ms
 MOST_PRIORITIES = 1_000  # looked at one by one for the job that is due for the longest time: 2 ms
+MOST_IDS = 10_000  # looked at for the first one that is due without a time: 3 ms
 
 
 class JobRow(NamedTuple):
@@ -251,7 +252,7 @@ class ReadStore:
         values = {"now": clock.to_text(now)}
         rows = self._database.fetch(sql.FIRST_DUE, {**values, "most": MOST_PRIORITIES})
         if rows and rows[0][4] == MOST_PRIORITIES:
-            rows = self._database.fetch(sql.FIRST_DUE_OF_ALL, values)
+            rows = self._database.fetch(sql.FIRST_DUE_OF_ALL, {**values, "looked": MOST_IDS})
         return FirstDue(*rows[0][:4]) if rows else None
 
     def next_due(self, now: dt.datetime) -> str | None:
