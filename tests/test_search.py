@@ -170,6 +170,24 @@ def test_the_longest_of_what_was_looked_at_are_told_when_the_time_is_over(
     assert ids(found) == [job.id for job in sorted(rows, key=ORDERS["duration"])][:3]
 
 
+def test_a_stretch_that_took_long_is_followed_by_a_shorter_one(
+    store: ReadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_STRETCH", 4)
+    now, lengths = [0.0], []
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    def stretch(_filters: object, *, after: int, upto: int, **_: object) -> list[JobRow]:
+        lengths.append(upto - after)
+        now[0] += 0.001 * (upto - after)
+        return []
+
+    monkeypatch.setattr(store, "stretch", stretch)
+    asked(store)
+
+    assert lengths[:5] == [4, 16, 4, 16, 4]  # 16 ms are too long
+
+
 def test_a_page_goes_on_from_an_id(store: ReadStore) -> None:
     assert ids(asked(store, most=3, beyond=100_152)) == [100_151, 150, 149]
     assert ids(asked(store, "oldest", most=3, beyond=149)) == [150, 100_151, 100_152]

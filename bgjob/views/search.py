@@ -24,7 +24,8 @@ SORTS = (NEWEST, OLDEST, PRIORITY, DUE, DURATION)
 OF_WAITING = (PRIORITY, DUE)  # orders of what is pending
 
 MOST_WAITING = 10_000  # of each index, looked at for what is pending: 40 ms
-_FIRST_STRETCH, _LONGEST_STRETCH = 256, 16_384  # ids; the longest takes 10 ms
+_FIRST_STRETCH, _LONGEST_STRETCH = 256, 16_384  # ids; the longest takes 10 ms where few of them match
+_SECONDS_A_STRETCH = 0.015  # after a longer one comes a shorter one, or a search would last much longer than told
 
 
 class Found(NamedTuple):
@@ -94,13 +95,16 @@ _HIGHEST = 2**63 - 1
 def _walked(store: ReadStore, question: Question) -> Found:
     """Walk by id until enough is found, all was looked at, or the time is over."""
     sort, wanted = question.sort, question.most + question.offset
-    until = clock.monotonic() + question.seconds
+    began = clock.monotonic()
+    until = began + question.seconds
     found: list[JobRow] = []
-    length = _FIRST_STRETCH
+    length = 0
     after, upto = _range(question)
     while (edge := _next_id(store, sort, after, upto)) is not None:
-        if length > _FIRST_STRETCH and clock.monotonic() > until:
+        now = clock.monotonic()
+        if length and now > until:
             return Found(_page(found, question), looked_to=edge + 1 if sort != OLDEST else edge - 1)
+        length, began = _next_length(length, now - began), now
         if sort == OLDEST:
             after = min(edge + length, _HIGHEST)
             found += store.stretch(question.filters, sort=sort, after=edge - 1, upto=after, most=wanted)
@@ -111,8 +115,14 @@ def _walked(store: ReadStore, question: Question) -> Found:
             found = sorted(found, key=_seconds, reverse=True)[:wanted]
         elif len(found) >= wanted:
             break
-        length = min(length * 4, _LONGEST_STRETCH)
     return Found(_page(found, question))
+
+
+def _next_length(length: int, seconds: float) -> int:
+    """Return how many ids come after a stretch of `length` that took `seconds`: fewer where many match and are read."""
+    if seconds > _SECONDS_A_STRETCH:
+        length //= 16
+    return min(max(length * 4, _FIRST_STRETCH), _LONGEST_STRETCH)
 
 
 def _next_id(store: ReadStore, sort: str, after: int, upto: int) -> int | None:
