@@ -21,6 +21,7 @@ import pytest
 
 from bgjob import clock, mounts
 from bgjob.config import parse_config, read_config
+from bgjob.views import signs
 from bgjob.views.doctor import cron, examination, interpreter, starts
 from bgjob.views.doctor.finding import NOTE, PROBLEM, WARNING, Finding
 from tests.conftest import CODE, Project
@@ -619,16 +620,50 @@ def test_without_a_line_and_a_tick_the_line_is_told_that_mends_it(project: Proje
     assert "has a line for it" in examine(project).one("ticks_come", PROBLEM).what
 
 
-def test_ticks_that_stopped_coming_are_a_problem_though_the_line_is_there(project: Project) -> None:
-    use(project)
-    old = time.time() - 3_600
-    os.utime(f"{project.database}.tick", (old, old))
+@pytest.mark.parametrize(
+    ("cron_runs", "told", "mend"),
+    [
+        (False, ", for no cron daemon runs; the crontab of ", "systemctl enable --now cron "),
+        (True, ", though the crontab of ", "see what it says there: env -i HOME=$HOME PATH="),
+        (None, ", though the crontab of ", "see what it says there: "),  # processes can't be seen
+    ],
+)
+def test_ticks_that_stopped_coming_are_a_problem_though_the_line_is_there(
+    project: Project, cron_runs: object, told: str, mend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signs, "is_cron_running", lambda: cron_runs)
+    stop_ticks(project)
 
     found = examine(project).one("ticks_come", PROBLEM)
 
-    assert found.what.startswith("no tick for 1 h")
-    assert "the crontab of " in found.what
-    assert found.mend
+    assert found.what.startswith(f"no tick for 1 h{told}")
+    assert found.mend.startswith(mend)
+
+
+def test_ticks_that_stopped_coming_from_a_systemd_unit_are_a_problem_that_names_it(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "_UNIT_FOLDERS", (str(tmp_path / "units"),))
+    unit = tmp_path / "units" / "jobs.service"
+    unit.parent.mkdir()
+    unit.write_text(
+        f"[Service]\nWorkingDirectory={project.folder}\nEnvironment=PYTHONPATH={CODE}\n"
+        f"ExecStart={sys.executable} background_runner.py\n"
+    )
+    write_crontab(project)
+    stop_ticks(project)
+
+    found = examine(project).one("ticks_come", PROBLEM)
+
+    assert found.what == f"no tick for 1 h, though there is {unit}"
+    assert found.mend == "systemctl enable --now jobs.timer; journalctl -u jobs tells what it says"
+
+
+def stop_ticks(project: Project) -> None:
+    """Let the last tick have come an hour ago."""
+    use(project)
+    old = time.time() - 3_600
+    os.utime(f"{project.database}.tick", (old, old))
 
 
 def test_a_machine_without_the_command_crontab_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
