@@ -1,8 +1,6 @@
 """`python -m bgjob`: the same as the console script `bgjob`."""
 
-import sys
-
-from bgjob.cli.main import main
+from bgjob.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

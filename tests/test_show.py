@@ -312,6 +312,30 @@ def test_a_database_that_can_not_be_looked_for_is_not_told_as_none(project: Proj
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "tidies_up"), [("status", False), ("show 99", False), ("--json list", False), ("run -q", True)]
+)
+def test_a_command_ends_at_once_and_only_run_leaves_a_job_its_exit(
+    project: Project, command: str, *, tidies_up: bool
+) -> None:
+    queue(project, "")
+    code = f"import atexit, sys; sys.argv = ['bgjob', *{command.split()!r}]; atexit.register(print, 'tidied up')"
+
+    told = project.python(f"{code}; from bgjob.cli.main import program; program()", check=False)
+
+    assert ("tidied up" in told.stdout) is tidies_up
+    assert told.stdout + told.stderr
+    assert told.returncode == (1 if command == "show 99" else 0)
+
+
+def test_what_goes_through_a_pipe_is_all_there(project: Project) -> None:
+    project.python("from bgjob import run_background_jobs as queue; queue([('app.jobs.Job', 'execute')] * 3_000)")
+
+    listed = json.loads(bgjob(project, "list", "--limit", "3000", "--json").stdout)
+
+    assert len(listed["jobs"]) == 3_000
+
+
 def test_a_full_disk_behind_the_output_is_one_line(project: Project) -> None:
     queue(project, "")
 
