@@ -331,7 +331,7 @@ def test_a_command_ends_at_once_and_only_run_leaves_a_job_its_exit(
 def test_what_goes_through_a_pipe_is_all_there(project: Project) -> None:
     project.python("from bgjob import run_background_jobs as queue; queue([('app.jobs.Job', 'execute')] * 3_000)")
 
-    listed = json.loads(bgjob(project, "list", "--limit", "3000", "--json").stdout)
+    listed = json.loads(bgjob(project, "list", "--limit", "3000", "--within", "1m", "--json").stdout)
 
     assert len(listed["jobs"]) == 3_000
 
