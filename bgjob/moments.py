@@ -48,7 +48,7 @@ def read_time(text: str, now: dt.datetime) -> dt.datetime:
     return _aware(readings[0])
 
 
-def read_past(text: str, now: dt.datetime) -> dt.datetime:
+def read_past(text: str, now: dt.datetime, *, option: str) -> dt.datetime:
     """Return the instant that is meant by a span before now, such as `2h`, or by a time; raises WrongTimeError.
 
     A span has its unit here, for a bare number would hide what `read_time` says of it.
@@ -58,7 +58,10 @@ def read_past(text: str, now: dt.datetime) -> dt.datetime:
             return clock.later(now, -parse_duration(text))
         except ValueError:
             pass
-    return read_time(text, now)
+    try:
+        return read_time(text, now)
+    except WrongTimeError as error:
+        raise WrongTimeError(f"{option}: {error}; or a span before now, such as 2h") from None
 
 
 def _aware(moment: dt.datetime) -> dt.datetime:

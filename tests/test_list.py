@@ -132,7 +132,9 @@ def test_a_wrong_value_is_wrong_usage(project: Project, filters: str, told: str)
     done = bgjob(project, "list", *filters.split(), code=2)
 
     assert done.stdout == ""
-    assert told in done.stderr.splitlines()[-1]
+    assert done.stderr.startswith("bgjob: ")
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
 
 
 def test_there_is_a_hint_when_the_page_is_full(project: Project) -> None:

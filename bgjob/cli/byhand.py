@@ -89,7 +89,7 @@ def _wanted(verb: Verb, arguments: argparse.Namespace) -> Wanted | None:
         job_class=arguments.job_class,
         method=arguments.method,
         error=arguments.error,
-        since=read_past(arguments.since, clock.now()) if arguments.since else None,
+        since=read_past(arguments.since, clock.now(), option="--since") if arguments.since else None,
     )
 
 

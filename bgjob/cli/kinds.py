@@ -1,4 +1,4 @@
-"""The kinds of values that a person types: an id, a span, a text; of what is none, argparse tells the option."""
+"""The kinds of values that a person types: an id, a priority, a span, a text."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ def job_id(typed: str) -> int:
 
 
 _DIGITS = 20  # of the largest id, and one more
+
+
+def priority(typed: str) -> int:
+    """Return the priority that was typed."""
+    try:
+        number = int(typed)
+    except ValueError:
+        number = 2**63
+    if not -(2**63) <= number < 2**63:
+        message = f"{typed!r} is no priority; any whole number of 64 bits is"
+        raise argparse.ArgumentTypeError(message)
+    return number
 
 
 def text(typed: str) -> str:

@@ -7,10 +7,10 @@ import argparse
 from bgjob import clock
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
-from bgjob.cli.kinds import span, text
+from bgjob.cli.kinds import priority, span, text
 from bgjob.console import ago, cut_left, shown
 from bgjob.job import PENDING, PROCESSING
-from bgjob.moments import WrongTimeError, read_past
+from bgjob.moments import read_past
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant
 from bgjob.views.search import DURATION, MOST_WAITING, NEWEST, OF_WAITING, OLDEST, SORTS, Found, Question, search
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", type=_status, help=f"{', '.join(STATUSES)} (or running)")
     parser.add_argument("--class", dest="job_class", type=text, metavar="NAME", help="the class, as it was queued")
     parser.add_argument("--method", type=text, metavar="NAME", help="the method")
-    parser.add_argument("--priority", type=_priority, metavar="N", help="exactly this priority")
+    parser.add_argument("--priority", type=priority, metavar="N", help="exactly this priority")
     parser.add_argument("--error", type=text, metavar="TEXT", help="a part of the last error, such as its class")
     parser.add_argument(
         "--text", type=text, metavar="TEXT", help="a part of the params or of the last error, in any case"
@@ -63,17 +63,6 @@ def _status(text: str) -> str:
         message = f"{text!r} is no status; choose {', '.join(STATUSES)}"
         raise argparse.ArgumentTypeError(message)
     return status
-
-
-def _priority(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 2**63
-    if not -(2**63) <= number < 2**63:
-        message = f"{text!r} is no priority; any whole number of 64 bits is"
-        raise argparse.ArgumentTypeError(message)
-    return number
 
 
 def _count(text: str) -> int:
@@ -137,12 +126,7 @@ def _filters(arguments: argparse.Namespace, now: dt.datetime) -> dict[str, objec
 
 
 def _moment(text: str | None, now: dt.datetime, option: str) -> str | None:
-    if text is None:
-        return None
-    try:
-        return clock.to_text(read_past(text, now))
-    except WrongTimeError as error:
-        raise WrongUsageError(f"{option}: {error}; or a span before now, such as 2h") from None
+    return None if text is None else clock.to_text(read_past(text, now, option=option))
 
 
 def _show(jobs: Sequence[JobRow], progress: Mapping[int, ProgressRow | None], now: dt.datetime) -> None:

@@ -9,6 +9,7 @@ import sys
 from bgjob import version
 from bgjob.cli import exits, page
 from bgjob.cli.colours import RED, painted
+from bgjob.cli.parser import Parser
 from bgjob.console import shown
 from bgjob.errors import BgjobError
 
@@ -216,7 +217,7 @@ def _dispatch(typed: list[str]) -> int:
         raise exits.WrongUsageError(_unknown(name))
     find_module, told = COMMANDS[name]
     module = find_module()
-    parser = argparse.ArgumentParser(prog=f"bgjob {name}", description=sentence(told), allow_abbrev=False)
+    parser = Parser(prog=f"bgjob {name}", description=sentence(told), allow_abbrev=False)
     module.add_arguments(parser)
     add_common(parser)
     parser.set_defaults(command=name)
@@ -256,7 +257,7 @@ def _show_help(typed: list[str]) -> NoReturn:
     width = max(map(len, names)) + 2
     lines = [f"  {name:{width}}{told}" for name, (_, told) in COMMANDS.items()]
     lines.append(f"  {RUN:{width}}{RUN_TOLD}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bgjob",
         usage="bgjob [--config PATH] [--json] COMMAND ...",
         description=DESCRIPTION,

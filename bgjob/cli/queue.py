@@ -12,7 +12,7 @@ from bgjob import clock, run_background_job
 from bgjob.cli import page
 from bgjob.cli.bar import Bar, Counted
 from bgjob.cli.exits import FINE, NoMatchError, WrongUsageError
-from bgjob.cli.kinds import span
+from bgjob.cli.kinds import priority, span
 from bgjob.config import VARIABLE
 from bgjob.console import shown
 from bgjob.enqueue import queue_all
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PARAMS-JSON",
         help="a JSON object (keyword arguments) or array (positional ones); METHOD may be left out before it",
     )
-    parser.add_argument("--priority", type=int, metavar="N", help="a whole number; higher runs first (default: 0)")
+    parser.add_argument("--priority", type=priority, metavar="N", help="a whole number; higher runs first (default: 0)")
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--delay", type=span, metavar="SPAN", help="due after so long: seconds, or 90s, 2h")
     when.add_argument("--at", metavar="TIME", help="due at this time (ISO 8601, local time unless it names a zone)")

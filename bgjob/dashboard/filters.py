@@ -9,7 +9,7 @@ from bgjob import clock
 from bgjob.job import PENDING, PROCESSING
 from bgjob.moments import WrongTimeError, read_past
 from bgjob.store.byhand import Wanted
-from bgjob.views.overview import STATUSES
+from bgjob.views.overview import STATUSES, instant
 from bgjob.views.search import DURATION, NEWEST, OF_WAITING, OLDEST, SORTS, Question
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class Filters(NamedTuple):
             sort, beyond = OLDEST, self.after
         return Question(self.values, sort, self.limit + 1, self.offset, beyond, _SECONDS_OF_SEARCH)
 
-    def wanted(self, verb: Verb, now: dt.datetime) -> Wanted:
+    def wanted(self, verb: Verb) -> Wanted:
         """Return which jobs all that match are, for what is to be done to them."""
         status = self.values["status"]
         return Wanted(
@@ -71,10 +71,10 @@ class Filters(NamedTuple):
             job_class=_text(self.values["job_class"]),
             method=_text(self.values["method"]),
             error=_text(self.values["error"]),
-            since=_moment(self.typed.get("since"), now),
+            since=instant(self.values["since"]),
             priority=self.values["priority"] if isinstance(self.values["priority"], int) else None,
             text=_text(self.values["text"]),
-            until=_moment(self.typed.get("until"), now),
+            until=instant(self.values["until"]),
         )
 
 
@@ -139,15 +139,10 @@ def _priority(text: str | None, problems: list[str]) -> int | None:
 
 def _time(text: str | None, now: dt.datetime, name: str, problems: list[str]) -> str | None:
     try:
-        moment = _moment(text, now)
+        return clock.to_text(read_past(text, now, option=name)) if text else None
     except WrongTimeError as error:
-        problems.append(f"{name}: {error}; or a span before now, such as 2h.")
+        problems.append(f"{error}.")
         return None
-    return clock.to_text(moment) if moment else None
-
-
-def _moment(text: str | None, now: dt.datetime) -> dt.datetime | None:
-    return read_past(text, now) if text else None
 
 
 def _whole(text: str | None) -> int | None:

@@ -49,7 +49,7 @@ def read(visit: Visit, fields: dict[str, str]) -> tuple[filters.Filters, steerin
     asked = filters.read(fields, now)
     if asked.problems:
         raise Refusal(400, "\n".join(asked.problems))
-    return asked, verb, asked.wanted(verb, now)
+    return asked, verb, asked.wanted(verb)
 
 
 def _asked_at(text: str, now: dt.datetime) -> dt.datetime:
