@@ -66,7 +66,7 @@ def test_a_status_has_its_colour_wherever_it_stands(project: Project) -> None:
 
 
 def test_what_is_as_it_should_be_is_green_and_an_error_red(project: Project) -> None:
-    assert re.search(r"\x1b\[32m.* is fine: .*\x1b\[0m", on_terminal(project, "check"))
+    assert re.search(r"\x1b\[32m.* is fine: .*\x1b\[0m", on_terminal(project, "check", columns="160"))
     assert "\x1b[31mbgjob:\x1b[0m there is no job 99" in on_terminal(project, "show", "99")
 
 
@@ -102,6 +102,34 @@ def test_lines_have_the_same_words_with_colours_as_without_and_fit(
     assert words.split() == re.sub(r"\d+(\.\d+)? (s|ms)\b", "N s", plain).split()
     if arguments[0] in ("status", "list"):
         assert max(map(len, plain.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show", "99"], ["list", "--sort", "priority", "--status", "failed"], ["check"], ["pause", "a", "long", "reason"],
+     ["resume"], ["queue", "app.jobs.Job"], ["requeue", "99"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_long_sentence_is_broken_between_words(project: Project, arguments: list[str]) -> None:
+    project.sql("INSERT INTO pause VALUES (1, '2026-01-01 00:00:00.000000', 'ann', 'deploy of a release in november')")
+    text = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=project.folder,
+        env=project.environment(TERM="xterm"),
+    ).stdout
+    project.sql("DELETE FROM pause")
+    project.sql("INSERT INTO pause VALUES (1, '2026-01-01 00:00:00.000000', 'ann', 'deploy of a release in november')")
+
+    lines = on_terminal(project, *arguments, columns="60", NO_COLOR="1").splitlines()
+
+    assert len(max(text.splitlines(), key=len)) > 60
+    assert max(map(len, lines)) <= 60
+    words = {word for word in text.split() if len(word) <= 60}
+    assert words <= set(" ".join(lines).split())
 
 
 def test_what_came_from_outside_brings_no_colour_of_its_own(project: Project) -> None:

@@ -41,21 +41,22 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def check(config: Config) -> int:
     """Import all that the config names as a worker does and say what can't be found; return the exit code."""
     for warning in config.warnings:
-        _say(painted(f"warning: {warning}", YELLOW))
+        _say(painted(page.fitted(f"warning: {warning}"), YELLOW))
     findings = find_all(config)
     problems = _problems(config, findings)
     for problem in problems:
-        _say(painted(shown(problem), RED))
+        _say(painted(page.fitted(shown(problem)), RED))
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
-        _say(f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}")
+        told = f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}"
+        _say(page.fitted(told))
         return CONFIG_WRONG
     for name in config.classes:
         _say(f"  {name}: {', '.join(findings[name].methods) or 'no method'}")
     count = len(config.classes)
     told = f"{config.path} is fine: {count} approved {'class' if count == 1 else 'classes'}, all found with all methods"
-    _say(painted(told, GREEN))
+    _say(painted(page.fitted(told), GREEN))
     return FINE
 
 

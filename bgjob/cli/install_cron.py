@@ -60,7 +60,9 @@ def _install_and_prove(command: TickCommand, config: Config, *, as_json: bool, w
         page.lines(os.fsdecode(crontab.block(command)))
         sys.stdout.flush()
     if whose := owner(command, config):
-        page.remark(f"warning: the jobs will run as {user}, but the project's files are {whose}'s; install it as him")
+        page.remark(
+            f"warning: the jobs will run as {user}, but the project's files are {whose}'s; install it as {whose}"
+        )
     seconds = _wait(config, installed_at) if wait else None
     if as_json:
         page.document(_document(command, changed=changed, seconds=seconds))

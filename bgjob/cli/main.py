@@ -296,8 +296,12 @@ def _unknown(name: str) -> str:
 
 
 def _warn(text: str) -> None:
-    name = painted("bgjob:", RED, stream=2)
-    sys.stderr.write("".join(f"{name} {shown(line)}\n" for line in text.splitlines()))
+    for line in text.splitlines():
+        told = page.fitted(f"{_NAME} {shown(line)}", stream=2)
+        sys.stderr.write(painted(_NAME, RED, stream=2) + told.removeprefix(_NAME) + "\n")
+
+
+_NAME = "bgjob:"
 
 
 def _open_standard_streams() -> None:

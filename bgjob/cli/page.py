@@ -35,6 +35,11 @@ def say(text: str = "", *, colour: str | None = None) -> None:
     sys.stdout.write(f"{painted(shown(text), colour)}\n")
 
 
+def sentence(text: str) -> None:
+    """Print a sentence, in as many lines as it takes on a terminal."""
+    sys.stdout.write(f"{fitted(shown(text))}\n")
+
+
 def lines(text: str) -> None:
     """Print each line of `text`."""
     for line in text.splitlines():
@@ -44,14 +49,14 @@ def lines(text: str) -> None:
 def remark(text: str) -> None:
     """Print a line about what was printed to standard error, where it is in nobody's way."""
     sys.stdout.flush()
-    sys.stderr.write(f"{shown(text)}\n")
+    sys.stderr.write(f"{fitted(shown(text), stream=2)}\n")
 
 
 def remark_on_pause(pause: Pause | None, now: dt.datetime) -> None:
     """Say on standard error that no job starts, if that is so."""
     if pause is not None:
         sys.stdout.flush()
-        sys.stderr.write(f"{painted(held_up(pause, now), colours.YELLOW, stream=2)}\n")
+        sys.stderr.write(f"{painted(fitted(held_up(pause, now), stream=2), colours.YELLOW, stream=2)}\n")
 
 
 def document(value: object, *, in_a_line: bool = False) -> None:
@@ -93,9 +98,9 @@ counted, lasting = console.counted, console.lasting
 _TIME = len("YYYY-MM-DD HH:MM:SS.ffffff")
 
 
-def width() -> int | None:
+def width(stream: int = 1) -> int | None:
     """Return how many columns the terminal has; None where there is no terminal, so nothing need be cut."""
-    if not os.isatty(1):
+    if not os.isatty(stream):
         return None
     import shutil
 
@@ -121,6 +126,12 @@ def told(
         gap = " " * (indent - cells(beside)) if line else ""
         within = line.replace(of, painted(of, colour)) if of else painted(line, colour)
         sys.stdout.write(f"{painted(beside, name_colour)}{gap}{within}\n")
+
+
+def fitted(text: str, *, stream: int = 1) -> str:
+    """Return a sentence broken between words, where the terminal would break it within one; elsewhere as it is."""
+    columns = width(stream)
+    return text if columns is None or text.startswith(" ") else "\n".join(_wrapped(text, columns))
 
 
 def _wrapped(text: str, room: int) -> list[str]:

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
         return FINE
     told = f"already {paused(*before, now=clock.now())}" if before else "paused"
     new_reason = f"; the reason is now: {after.reason}" if before and after and done.is_changed else ""
-    page.say(f"{told}{new_reason}; {_left_running(done.processing)}")
+    page.sentence(f"{told}{new_reason}; {_left_running(done.processing)}")
     return FINE
 
 

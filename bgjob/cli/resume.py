@@ -32,5 +32,5 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     elif before is None:
         page.say("the queue was not paused")
     else:
-        page.say(f"resumed; it was {paused(*before, now=clock.now())}")
+        page.sentence(f"resumed; it was {paused(*before, now=clock.now())}")
     return FINE

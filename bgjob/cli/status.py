@@ -80,7 +80,7 @@ def _complaint_in_a_line(what: str) -> None:
 
 def _show(seen: Overview | None, config: Config, now: dt.datetime) -> None:
     if seen is None:
-        page.say(_nothing(config))
+        page.sentence(_nothing(config))
         return
     for alarm in seen.alarms:
         page.told(
