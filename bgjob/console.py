@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _COLOURS = {"DONE": "32", "RETRY": "33", "LATER": "33", "FAIL": "31", "BACK": "33"}
 _NARROWEST = 60
 _ERASE = "\r\x1b[K"  # the line in which the cursor stands
+# Of the bar in the last line: it stands there, was taken away for that of the next runner, or for good.
+_STANDS, _HANDED_OVER, _GONE = 1, 2, 3
 
 
 class Console:
@@ -32,8 +34,8 @@ class Console:
         self._colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._width = max(_columns() if terminal else 100, _NARROWEST)
         self.can_show_bar = self.speaks and is_screen(self._out)
-        # Shared with the workers: whether a bar stands in the last line, so that their lines take its place.
-        self._has_bar = mmap.mmap(-1, 1) if self.can_show_bar else bytearray(1)
+        # Shared with the workers, whose lines go above the bar: how it is with it (0: there was none), and its text.
+        self._bar = mmap.mmap(-1, mmap.PAGESIZE) if self.can_show_bar else bytearray(2)
 
     @property
     def files(self) -> set[int]:
@@ -52,7 +54,7 @@ class Console:
 
         Below a bar only what failed is told.
         """
-        if not self.speaks or (word == "DONE" and self._has_bar[0]):
+        if not self.speaks or (word == "DONE" and self._bar[0] in (_STANDS, _HANDED_OVER)):
             return
         time = f"{now.astimezone():%H:%M:%S}"
         name = shown(f"{job.job_class}.{job.method}")
@@ -71,26 +73,35 @@ class Console:
     def say(self, text: str) -> None:
         """Write a line to standard output, if we speak at all."""
         if self.speaks:
-            write_line(self._out, self._in_place_of_bar(self._out) + text)
+            self._write_above_bar(self._out, text)
 
     def warn(self, text: str) -> None:
         """Write a line that a person must see to standard error."""
         lines = "\n".join(f"bgjob: {shown(line)}" for line in text.splitlines())
-        write_line(self._err, self._in_place_of_bar(self._err) + lines)
+        self._write_above_bar(self._err, lines)
 
     def show_bar(self, line: Callable[[int, bool], str]) -> None:
         """Show in the last line what `line` makes of the terminal's columns and colours, until another one comes."""
-        self._has_bar[0] = 1
-        _write(self._out, _ERASE + line(_columns(self._width), self._colours))
+        text = line(_columns(self._width), self._colours)
+        kept = text.encode()[: len(self._bar) - 2] + b"\0"
+        self._bar[1 : 1 + len(kept)] = kept
+        self._bar[0] = _STANDS
+        _write(self._out, _ERASE + text)
 
     def take_bar_away(self, *, for_another: bool = False) -> None:
         """Leave the last line empty, if a bar stands there; `for_another` runner that is about to show its own."""
-        if self._has_bar[0]:
-            self._has_bar[0] = for_another
+        if self._bar[0] in (_STANDS, _HANDED_OVER):
+            self._bar[0] = _HANDED_OVER if for_another else _GONE
             _write(self._out, _ERASE)
 
-    def _in_place_of_bar(self, stream: int) -> str:
-        return _ERASE if self._has_bar[0] and os.isatty(stream) else ""
+    def _write_above_bar(self, stream: int, text: str) -> None:
+        if not (self._bar[0] and os.isatty(stream)):
+            write_line(stream, text)
+            return
+        # With the bar, or many lines would hide it. Erased also when it is gone, for just then a worker may have been
+        # about to write above it.
+        bar = bytes(self._bar[1:]).partition(b"\0")[0].decode(errors="replace") if self._bar[0] == _STANDS else ""
+        _write(stream, f"{_ERASE}{text}\n{bar}")
 
     def _dim(self, text: str) -> str:
         return self._coloured(text, "90")

@@ -144,6 +144,21 @@ def test_the_bar_moves_while_jobs_run(start: Callable[..., Screen], project: Pro
     assert wait_until(lambda: re.fullmatch(r"  151 complete in .*", seen.lines()[0]))
 
 
+def test_the_bar_stays_below_the_lines_of_jobs_that_fail(start: Callable[..., Screen], project: Project) -> None:
+    queue(150, 9, 7, 7, 7)
+    seen = start()
+    wait_until(lambda: re.fullmatch(BAR, seen.lines()[-1]) and project.sql(STARTED))
+
+    (project.folder / "go").touch()
+
+    assert seen.tick.wait(30) == 0
+    wait_until(lambda: any(" complete" in line for line in seen.lines()))
+    below = re.findall(r"FAIL\n(.*?)(?:\r|$)", seen.shown)
+    assert len(below) == 3
+    assert all(re.fullmatch(BAR, line) for line in below)
+    assert [line for line in seen.lines() if "draining" in line] == []
+
+
 def test_ctrl_c_in_the_middle_leaves_an_empty_line(start: Callable[..., Screen], project: Project) -> None:
     queue(150, 9)
     project.configure("shutdown_grace: 0")
