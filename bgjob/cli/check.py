@@ -49,7 +49,9 @@ def check(config: Config) -> int:
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
-        told = f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}"
+        told = (
+            f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}"
+        )
         _say(page.fitted(told))
         return CONFIG_WRONG
     for name in config.classes:
