@@ -8,6 +8,7 @@ from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE, NO_MATCH, NoMatchError, WrongUsageError
 from bgjob.cli.kinds import job_id, text
+from bgjob.console import counted
 from bgjob.job import PROCESSING
 from bgjob.moments import read_past
 from bgjob.store import reading
@@ -135,7 +136,7 @@ class _Errand:
             self._done = count
             return
         if count > MANY and not self._arguments.yes:
-            ask(f"{self._verb.name} {page.counted(count, 'job')}")
+            ask(f"{self._verb.name} {counted(count, 'job')}")
         with journal.opened(self._config) as logs:
             try:
                 with Bar(self._verb.doing, count, wanted=not self._arguments.json) as bar:
@@ -148,7 +149,7 @@ class _Errand:
                             self._verb.tell(logs, job, now)
                         bar.advance(len(batch))
             except KeyboardInterrupt:
-                page.remark(f"bgjob: stopped: {self._verb.past} {self._done:,} of {page.counted(count, 'job')}")
+                page.remark(f"bgjob: stopped: {self._verb.past} {self._done:,} of {counted(count, 'job')}")
                 raise
 
     def report(self) -> None:
@@ -168,7 +169,7 @@ class _Errand:
         elif self._done or not self._is_on_ids:
             verb = f"would {self._verb.name}" if self._arguments.dry_run else self._verb.past
             only = self._only
-            named = f"job {only.id} {only.job_class}.{only.method}" if only else page.counted(self._done, "job")
+            named = f"job {only.id} {only.job_class}.{only.method}" if only else counted(self._done, "job")
             page.say(f"{verb} {named}")
         self._tell_left()
 
@@ -180,9 +181,9 @@ class _Errand:
             why = "" if job.status == PROCESSING else f", and {self._verb.name} takes {takes} jobs"
             page.remark(f"bgjob: job {job.id} is {job.status}{why}; it was left alone")
         if self._processing:
-            page.remark(f"bgjob: processing, and left alone: {page.counted(self._processing, 'job')}")
+            page.remark(f"bgjob: processing, and left alone: {counted(self._processing, 'job')}")
         if self._changed_meanwhile:
-            page.remark(f"bgjob: changed meanwhile, and left alone: {page.counted(self._changed_meanwhile, 'job')}")
+            page.remark(f"bgjob: changed meanwhile, and left alone: {counted(self._changed_meanwhile, 'job')}")
 
     def exit_code(self) -> int:
         """Return 1 where a job that was named was not there or left alone, else 0."""

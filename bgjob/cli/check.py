@@ -49,10 +49,8 @@ def check(config: Config) -> int:
     if problems and problems[0].startswith(_BOOT):
         return CONFIG_WRONG
     if problems:
-        told = (
-            f"{len(problems)} not found; jobs fail, or are not tried again as meant. The lists stand in {config.path}"
-        )
-        _say(page.fitted(told))
+        told = f"{len(problems)} not found; jobs fail, or are not tried again as meant"
+        _say(page.fitted(f"{told}. The lists stand in {config.path}"))
         return CONFIG_WRONG
     for name in config.classes:
         _say(f"  {name}: {', '.join(findings[name].methods) or 'no method'}")

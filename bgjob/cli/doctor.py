@@ -5,6 +5,7 @@ from __future__ import annotations
 from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE
+from bgjob.console import counted
 from bgjob.views.doctor.examination import CHECKS, examine
 from bgjob.views.doctor.finding import NOTE, PROBLEM, SEVERITIES, WARNING
 
@@ -45,8 +46,8 @@ def _show(found: list[Told], counts: dict[str, int], *, notes: bool) -> None:
             if finding.mend:
                 page.told("", f"mend: {finding.mend}", indent=_INDENT)
     bad = {severity: count for severity, count in counts.items() if count and severity != NOTE}
-    told = ", ".join(page.counted(count, severity) for severity, count in bad.items())
-    unseen = "" if notes or not counts[NOTE] else f" ({page.counted(counts[NOTE], 'note')}: bgjob doctor --notes)"
+    told = ", ".join(counted(count, severity) for severity, count in bad.items())
+    unseen = "" if notes or not counts[NOTE] else f" ({counted(counts[NOTE], 'note')}: bgjob doctor --notes)"
     made = f"{len(CHECKS)} checks"
     if told:
         page.say(f"{told} in {made}{unseen}")

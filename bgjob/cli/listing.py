@@ -8,7 +8,7 @@ from bgjob import clock
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH, WrongUsageError
 from bgjob.cli.kinds import priority, span, text
-from bgjob.console import ago, cut_left, shown
+from bgjob.console import ago, counted, cut_left, lasting, shown
 from bgjob.job import PENDING, PROCESSING
 from bgjob.moments import read_past
 from bgjob.store import reading
@@ -186,7 +186,7 @@ def _tell_more(found: Found, arguments: argparse.Namespace, *, is_filtered: bool
     if found.is_partial:
         page.remark(f"looked at the {MOST_WAITING:,} jobs that run first, and the {MOST_WAITING:,} that fall due first")
     if not found.jobs and arguments.offset:
-        page.remark(f"there are no more than {page.counted(arguments.offset, 'job')}")
+        page.remark(f"there are no more than {counted(arguments.offset, 'job')}")
     elif not found.jobs and arguments.limit:
         beyond = arguments.before is not None or arguments.after is not None
         page.remark("no job matches" if is_filtered or beyond else "there are no jobs")
@@ -195,7 +195,7 @@ def _tell_more(found: Found, arguments: argparse.Namespace, *, is_filtered: bool
 
 
 def _how_far(looked_to: int, arguments: argparse.Namespace) -> str:
-    within = page.lasting(arguments.within)
+    within = lasting(arguments.within)
     if arguments.sort == OLDEST:
         return f"looked up to job {looked_to} in {within}; go on: --after {looked_to}, or --within 10s"
     if arguments.sort == DURATION:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from bgjob import clock, console
+from bgjob import clock
 from bgjob.cli import colours
 from bgjob.cli.colours import painted
 from bgjob.console import ago, cells, cut_left, held_up, shown
@@ -92,8 +92,6 @@ def pause_document(pause: Pause | None) -> dict[str, object] | None:
     """Return a pause as it stands in a document of --json."""
     return {**pause._asdict(), "since": json_time(pause.since)} if pause else None
 
-
-counted, lasting = console.counted, console.lasting
 
 _TIME = len("YYYY-MM-DD HH:MM:SS.ffffff")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bgjob import clock, steering, users
 from bgjob.cli import journal, page
 from bgjob.cli.exits import FINE
-from bgjob.console import paused
+from bgjob.console import counted, paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,4 +43,4 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 def _left_running(count: int) -> str:
     if not count:
         return "no job is being run"
-    return f"{page.counted(count, 'job')} {'runs' if count == 1 else 'run'} on: bgjob wait-idle waits for the end"
+    return f"{counted(count, 'job')} {'runs' if count == 1 else 'run'} on: bgjob wait-idle waits for the end"

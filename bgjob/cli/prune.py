@@ -11,6 +11,7 @@ from bgjob.cli.bar import Bar
 from bgjob.cli.consent import MANY, ask
 from bgjob.cli.exits import FINE
 from bgjob.cli.kinds import span
+from bgjob.console import counted
 from bgjob.store import reading, upkeep
 from bgjob.store.connection import Database
 
@@ -77,6 +78,6 @@ def _pruned(arguments: argparse.Namespace, config: Config, before: Mapping[str, 
 
 
 def _told(counts: Mapping[str, int]) -> str:
-    total = page.counted(sum(counts.values()), "job")
+    total = counted(sum(counts.values()), "job")
     parts = [f"{count:,} {status}" for status in upkeep.FINISHED if (count := counts.get(status, 0))]
     return f"{total} ({', '.join(parts)})" if parts else total

@@ -15,8 +15,9 @@ import signal
 import sys
 
 from bgjob import clock
-from bgjob.cli import colours, page
+from bgjob.cli import colours
 from bgjob.cli.exits import FINE
+from bgjob.console import counted, lasting
 from bgjob.errors import StoreError
 
 TYPE_CHECKING = False
@@ -122,11 +123,11 @@ class Screen:
 
     def show(self, text: str, every: float) -> None:
         """Paint `text` over what stands there, cut to the height of the window."""
-        head = f"{clock.to_text(clock.now())[:19]} UTC, every {page.lasting(every)}; Ctrl-C ends"
+        head = f"{clock.to_text(clock.now())[:19]} UTC, every {lasting(every)}; Ctrl-C ends"
         lines = [colours.painted(head, colours.GREY), "", *text.splitlines()]
         rows = shutil.get_terminal_size((80, 24)).lines
         if len(lines) > rows:
-            lines[max(rows - 1, 0) :] = [f"… {page.counted(len(lines) - rows + 1, 'line')} more"]
+            lines[max(rows - 1, 0) :] = [f"… {counted(len(lines) - rows + 1, 'line')} more"]
         # Cleared first: a cursor that stands on the last column would take its letter along.
         painted = "\r\n".join(f"{_CLEAR_LINE}{line}" for line in lines)
         _write(f"{_HOME}{painted}" + (f"\r\n{_CLEAR_BELOW}" if len(lines) < rows else ""))

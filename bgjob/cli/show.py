@@ -8,6 +8,7 @@ from bgjob import clock
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, NoMatchError
 from bgjob.cli.kinds import job_id
+from bgjob.console import lasting
 from bgjob.job import COMPLETED, GAVE_UP, POSTPONED
 from bgjob.store import reading
 from bgjob.views import log_lines
@@ -128,7 +129,7 @@ def _show_log(logged: LogLines) -> None:
 
 def _lasted(start: str | None, end: str | None) -> str:
     seconds = _seconds(start, end)
-    return "" if seconds is None else f" after {page.lasting(seconds)}"
+    return "" if seconds is None else f" after {lasting(seconds)}"
 
 
 def _seconds(start: str | None, end: str | None) -> float | None:

@@ -6,7 +6,7 @@ from bgjob import clock, watch
 from bgjob.cli import colours, page
 from bgjob.cli.exits import FINE, WrongUsageError
 from bgjob.cli.kinds import span
-from bgjob.console import ago, held_up, is_screen
+from bgjob.console import ago, counted, held_up, is_screen, lasting
 from bgjob.job import FAILED
 from bgjob.store import reading
 from bgjob.views.overview import STATUSES, instant, overview
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
     every = _EVERY if arguments.every is None else arguments.every
     if every < _SHORTEST:
-        raise WrongUsageError(f"--every {page.lasting(every)} is too often; {page.lasting(_SHORTEST)} is the least")
+        raise WrongUsageError(f"--every {lasting(every)} is too often; {lasting(_SHORTEST)} is the least")
     tell, on_screen = _show_in_a_line, False
     if arguments.json:
         tell = _document_in_a_line
@@ -174,17 +174,17 @@ def _last_hour(seen: Overview) -> str:
     if seen.failures:
         kinds = ", ".join(f"{count:,} {outcome}" for outcome, count in seen.failures.items())
         more_than = "" if seen.failures_are_all else "more than "
-        told += f"; {more_than}{page.counted(sum(seen.failures.values()), 'attempt')} failed ({kinds})"
+        told += f"; {more_than}{counted(sum(seen.failures.values()), 'attempt')} failed ({kinds})"
     if seen.seconds_a_job is not None:
-        told += f"; {page.lasting(seen.seconds_a_job)} a job"
+        told += f"; {lasting(seen.seconds_a_job)} a job"
     return told
 
 
 def _backlog(seen: Overview) -> str:
     if seen.backlog_seconds is None:
-        return f"{page.counted(seen.due, 'job')}; no job ended lately that would tell how long they take"
+        return f"{counted(seen.due, 'job')}; no job ended lately that would tell how long they take"
     begins = " once it is resumed" if seen.pause else "" if seen.is_at_work else " once a tick comes"
-    return f"{page.counted(seen.due, 'job')}, done in about {page.lasting(seen.backlog_seconds)}{begins}"
+    return f"{counted(seen.due, 'job')}, done in about {lasting(seen.backlog_seconds)}{begins}"
 
 
 def _document(seen: Overview | None, config: Config, now: dt.datetime) -> None:

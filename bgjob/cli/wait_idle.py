@@ -11,7 +11,7 @@ from bgjob import clock, watch
 from bgjob.cli import page
 from bgjob.cli.exits import FINE, NO_MATCH
 from bgjob.cli.kinds import span
-from bgjob.console import ago, is_screen, shown
+from bgjob.console import ago, counted, is_screen, lasting, shown
 from bgjob.store import reading
 from bgjob.store.reading import Standing
 from bgjob.views import signs
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             "idle: no job is being run" if seen.standing.is_paused else "idle: no job is being run, and none is due"
         )
     if not seen.is_idle:
-        page.remark(f"bgjob: not idle after {page.lasting(waited)}; still waiting for {_waits_for(seen, clock.now())}")
+        page.remark(f"bgjob: not idle after {lasting(waited)}; still waiting for {_waits_for(seen, clock.now())}")
     return FINE if seen.is_idle else NO_MATCH
 
 
@@ -130,7 +130,7 @@ def _waits_for(seen: _Seen, now: dt.datetime) -> str:
         return "a job that is due"
     told = [f"job {row.id} {row.job_class}.{row.method}{_lasting(row, now)}" for row in seen.running[:_MOST_TOLD]]
     if len(seen.running) > _MOST_TOLD:
-        told.append(f"{page.counted(len(seen.running) - _MOST_TOLD, 'more job')}")
+        told.append(f"{counted(len(seen.running) - _MOST_TOLD, 'more job')}")
     return ", ".join(told)
 
 

@@ -1,10 +1,10 @@
-"""What a command prints: spans that read well."""
+"""Spans of time in words that read well."""
 
 from __future__ import annotations
 
 import pytest
 
-from bgjob.cli import page
+from bgjob.console import lasting
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from bgjob.cli import page
     ],
 )
 def test_a_span_has_the_unit_that_it_is_rounded_to(seconds: float, told: str) -> None:
-    assert page.lasting(seconds) == told
+    assert lasting(seconds) == told
