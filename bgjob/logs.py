@@ -12,7 +12,7 @@ import os
 import re
 import time
 
-from bgjob import clock, files
+from bgjob import clock, files, seal
 from bgjob.job import Raised
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ class LogFile:
         self._files = files
         self._file: int | None = None
         self._identity = (0, 0)
+        self._seal: int | tuple[int, int] | None = None
         self._end: int | None = None  # after our last line; where the file still ends there, nobody has written since
         self.trouble: str | None = None
 
@@ -87,7 +88,7 @@ class LogFile:
         except FileNotFoundError:
             stat = None
         if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
-            if files.behind(self._file) == self._identity:
+            if seal.of(self._file) == self._seal:
                 return stat.st_size
             self.forget()  # a job closed it, and the number may be another file's by now
         self.close()
@@ -98,6 +99,7 @@ class LogFile:
         self._file = os.open(self.path, flags, 0o666)
         stat = os.fstat(self._file)
         self._identity = stat.st_dev, stat.st_ino
+        self._seal = seal.put_on(self._file)
         return stat.st_size
 
     def rotate_if_large(self) -> None:

@@ -14,7 +14,7 @@ import struct
 import termios
 import time
 
-from bgjob import clock
+from bgjob import clock, seal
 
 HALF = 32 * 1024  # the first and the last so many bytes of a job's output are kept
 _TOTAL = struct.Struct("q")
@@ -98,6 +98,8 @@ class Capture:
         os.dup2(self.writer, 1)
         os.dup2(self.writer, 2)
         os.close(nothing)
+        seal.put_on(0)
+        seal.put_on(1)
 
     def collect(self) -> str:
         """Worker, after a job: return its output, waiting briefly until the runner has moved the last of it."""

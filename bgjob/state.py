@@ -12,7 +12,7 @@ import signal
 import sys
 from functools import partial
 
-from bgjob import files
+from bgjob import seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ _PROBES: tuple[Callable[[], object], ...] = (
     partial(_signal.pthread_sigmask, _signal.SIG_BLOCK, ()),
     *(partial(_signal.getitimer, timer) for timer in _TIMERS),
     *(partial(resource.getrlimit, limit) for limit in _LIMITS),
-    *(partial(files.behind, stream) for stream in range(3)),
+    *(partial(seal.of, stream) for stream in range(3)),
 )
 
 
@@ -144,10 +144,10 @@ class OpenFiles:
     """Files of the worker's own that must stay what they are while a job runs: the database's and the output's."""
 
     def __init__(self, descriptors: list[int]) -> None:
-        """Note what is open under these numbers."""
+        """Seal what is open under these numbers."""
         self._descriptors = descriptors
-        self._files = [*map(files.behind, descriptors)]
+        self._seals = [*map(seal.put_on, descriptors)]
 
     def are_ours(self) -> bool:
         """Return whether each number still stands for its file: a job may have closed all files that it found."""
-        return [*map(files.behind, self._descriptors)] == self._files
+        return [*map(seal.of, self._descriptors)] == self._seals

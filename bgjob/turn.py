@@ -15,7 +15,7 @@ import functools
 import os
 import time
 
-from bgjob import clock, files
+from bgjob import clock, seal
 
 # How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
@@ -43,12 +43,12 @@ class Turn:
         """Open nothing yet."""
         self._path = path
         self._file: int | None = None
-        self._identity: tuple[int, int] | None = None
+        self._seal: int | tuple[int, int] | None = None
         self._is_ours = False
 
     def take(self) -> None:
         """Wait for our turn, for a second at most; then go on without it."""
-        if self._file is None or files.behind(self._file) != self._identity:
+        if self._file is None or seal.of(self._file) != self._seal:
             self._open()
         self._is_ours = self._lock() or self._waited()
 
@@ -58,7 +58,7 @@ class Turn:
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(OSError):  # there can be no such file: then there is no courtesy
             self._file = os.open(self._path, flags, 0o666)
-            self._identity = files.behind(self._file)
+            self._seal = seal.put_on(self._file)
 
     def _lock(self) -> bool:
         """Try to take the lock; where there can be none, nobody has it."""
@@ -96,5 +96,5 @@ class Turn:
     def close(self) -> None:
         """Close the file, which also ends our turn; closing twice is fine."""
         file, self._file, self._is_ours = self._file, None, False
-        if file is not None and files.behind(file) == self._identity:
+        if file is not None and seal.of(file) == self._seal:
             os.close(file)

@@ -115,7 +115,7 @@ OF_QUEUEING = {
     "bgjob.approval", "bgjob.clock", "bgjob.config", "bgjob.config_keys", "bgjob.config_kinds", "bgjob.config_problems",
     "bgjob.config_syntax", "bgjob.config_texts", "bgjob.config_values", "bgjob.config_yaml", "bgjob.enqueue",
     "bgjob.errors", "bgjob.files", "bgjob.fingerprint", "bgjob.in_force", "bgjob.intake", "bgjob.mounts",
-    "bgjob.params", "bgjob.signature", "bgjob.sql", "bgjob.store",
+    "bgjob.params", "bgjob.seal", "bgjob.signature", "bgjob.sql", "bgjob.store",
     "bgjob.store.connection", "bgjob.store.fingerprints", "bgjob.store.intake", "bgjob.store.schema",
     "bgjob.store.trouble", "bgjob.turn", "bgjob.version", "bgjob.wake", "bgjob.watch",
 }  # fmt: skip
