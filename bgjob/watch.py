@@ -1,4 +1,4 @@
-"""The watch that a queueing process keeps on the ticks, at the cost of one stat for each call.
+"""The watch that a queueing process keeps on the ticks, at the cost of one stat a second.
 
 Each tick leaves its time on `<database>.tick`. One that finds a job overdue though ticks come leaves a mark there, the
 file's size, so that the same stat tells of that, too. Only then it is worth a look at the database.
@@ -19,6 +19,9 @@ LOOK_EVERY = 10.0  # seconds of this process between two looks at the database
 # Two minutes without a tick are no delay of cron's any more.
 _SILENT_AFTER = dt.timedelta(minutes=2)
 
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
+_AT_ONCE, _A_SECOND = dt.timedelta(), dt.timedelta(seconds=1)
+
 # A machine that was just started has not had the first minute yet in which cron starts a tick.
 _FIRST_MINUTES = 120.0
 
@@ -29,14 +32,20 @@ class Watch:
     def __init__(self) -> None:
         """Have looked at nothing yet."""
         self._next_look = 0.0
+        self._seen_quiet = "", _LONG_AGO
 
     def is_quiet(self, database: str, now: dt.datetime, *, alarm_after: float) -> bool:
         """Return whether a tick came lately and left no mark, or this process looked at the database a moment ago."""
+        # An outage is told of after minutes: a second more or less is nothing to it, and a stat is to each job.
+        seen_at, seen = self._seen_quiet
+        if seen_at == database and _AT_ONCE <= now - seen < _A_SECOND:
+            return True
         # Where no tick ever came, the turn's file tells when somebody first wrote to the database: it is made then, and
         # never written.
         sign = _stat(f"{database}.tick") or _stat(f"{database}.turn")
         # A time to come is that of a clock which was set back since; the next tick mends it.
         if sign is not None and not sign.st_size and now.timestamp() - sign.st_mtime < alarm_after:
+            self._seen_quiet = database, now
             return True
         since_boot = clock.monotonic()
         if since_boot < max(self._next_look, _FIRST_MINUTES):

@@ -192,13 +192,15 @@ def test_while_ticks_come_or_nothing_is_due_all_is_quiet(project: Project, monke
 
 
 def test_a_queue_that_never_saw_a_tick_has_time_to_get_its_cron(
-    project: Project, caplog: pytest.LogCaptureFixture
+    project: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_background_job("app.jobs.Job")
     make_older(project, 6)
+    look_again(monkeypatch)
     run_background_job("app.jobs.Job")
     assert alarms(project) == []
     os.utime(project.folder / "storage" / "jobs.sqlite3.turn", (0, 0))
+    look_again(monkeypatch)
 
     run_background_job("app.jobs.Job")
 
@@ -387,6 +389,22 @@ def test_an_outage_that_a_clock_ahead_of_time_began_is_over_with_the_next_tick(p
     project.tick()
 
     assert alarms(project) == [("no tick", True)]
+
+
+def test_a_process_looks_for_a_tick_once_a_second_at_most(project: Project) -> None:
+    now = clock.now()
+    with freeze_time(now):
+        run_background_job("app.jobs.Job")
+        make_older(project, 6)
+        os.utime(project.folder / "storage" / "jobs.sqlite3.turn", (0, 0))
+    with freeze_time(now + dt.timedelta(seconds=0.999)):
+        run_background_job("app.jobs.Job")
+        assert alarms(project) == []
+
+    with freeze_time(now + dt.timedelta(seconds=1)):
+        run_background_job("app.jobs.Job")
+
+    assert alarms(project) == [("no tick", 0)]
 
 
 def test_a_process_looks_at_the_database_once_in_ten_seconds_at_most(
