@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _pinned: tuple[Callable[[dt.tzinfo], dt.datetime], Callable[[int], float]] | None = None
 _last: tuple[dt.datetime | None, str] = None, ""
+_TEXT = "%04d-%02d-%02d %02d:%02d:%02d.%06d"
 
 
 def now() -> dt.datetime:
@@ -55,7 +56,15 @@ def to_text(instant: dt.datetime) -> str:
     global _last  # noqa: PLW0603  # settling a job asks for the same one four times
     last, text = _last
     if instant is not last:
-        text = instant.isoformat(" ", "microseconds")[:26]
+        text = _TEXT % (
+            instant.year,
+            instant.month,
+            instant.day,
+            instant.hour,
+            instant.minute,
+            instant.second,
+            instant.microsecond,
+        )
         _last = instant, text
     return text
 

@@ -8,6 +8,7 @@ the file anew when it has been moved; only the runner rotates.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import time
@@ -278,6 +279,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+", re.ASCII)
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
+@functools.lru_cache(maxsize=128)  # of most lines the class and the method are the same ones again
 def _value(text: str) -> str:
     """Return `text` as a value of a log line: bare where it is plain, else quoted with every odd character escaped."""
     try:

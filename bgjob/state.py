@@ -56,7 +56,9 @@ class ProcessState:
     def _is_different(self) -> bool:
         if (
             not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
-            or any(stream.closed for stream in self._streams)
+            or sys.stdin.closed
+            or sys.stdout.closed
+            or sys.stderr.closed
             or type(sys.path) is not list
             or len(sys.path) != len(self._path)
             or not all(map(operator.is_, sys.path, self._path))
