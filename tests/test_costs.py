@@ -189,7 +189,7 @@ def test_a_queued_job_is_one_statement_and_few_calls(project: Project) -> None:
 
     after, before = counts(project)
     assert after["statements"] - before["statements"] == 10  # each inserts, and commits by itself
-    assert (after["calls"] - before["calls"]) / 10 <= 35  # counted: 32
+    assert (after["calls"] - before["calls"]) / 10 <= 35  # counted: 34
 
 
 def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None:
@@ -204,7 +204,7 @@ def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None
 
     before, after = counts(project)
     assert (after["statements"] - before["statements"]) / 11 <= 4  # begin, complete, claim, commit
-    assert (after["calls"] - before["calls"]) / 11 <= 96  # counted: 87
+    assert (after["calls"] - before["calls"]) / 11 <= 96  # counted: 91
 
 
 # How often the system is called
@@ -220,7 +220,8 @@ def test_a_queued_job_is_one_sync_and_no_look_at_the_log(project: Project, tmp_p
     assert 1 <= each.pop(SYNC) <= 1.1  # one each, and those of a checkpoint
     # From Linux 6.13 on, who asks for a file's times makes the next sync write them: 50 µs.
     assert each.pop(LOOK_AT_LOG, 0) == 0
-    assert sum(each.values()) <= 25, each  # counted: 22, one of them the look for a tick
+    assert stats(each) <= 3.1, each  # is it the same config, the same database, the same log; a second's one for a tick
+    assert sum(each.values()) <= 23, each  # counted: 21
 
 
 def test_a_drained_job_is_not_synced_and_makes_few_calls(project: Project, tmp_path: Path) -> None:
@@ -235,11 +236,17 @@ def test_a_drained_job_is_not_synced_and_makes_few_calls(project: Project, tmp_p
 
     each = {name: (many[name] - few[name]) / 100 for name in many if name not in (READ, LOOK_AT_LOG)}
     assert each.pop(SYNC) <= 0.1  # a checkpoint's, or of the runner's sign of life
-    assert sum(each.values()) <= 54, each  # counted: 49
+    assert stats(each) <= 2.1, each  # of the database's log, and of our log of what was done
+    assert sum(each.values()) <= 54, each  # counted: 50
 
 
 SYNC, LOOK_AT_LOG = "fdatasync", "a look at the log"
 READ = "pread64"  # left out: whoever opens a log first reads all of it, once
+
+
+def stats(each: dict[str, float]) -> float:
+    """Return how often a file's state is asked for: of each answer Python makes sixteen objects."""
+    return sum(count for name, count in each.items() if name in {"stat", "fstat", "lstat", "newfstatat", "statx"})
 
 
 def system_calls(project: Project, folder: Path, arguments: list[str]) -> collections.Counter[str]:
