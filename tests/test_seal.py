@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODES = pytest.mark.parametrize("sealing", [True, False], ids=["owned files", "no owned files"])
+MODES = pytest.mark.parametrize("sealing", [True, False], ids=["sealed files", "no sealed files"])
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def ours(tmp_path: Path) -> Iterator[int]:
 def test_an_open_file_keeps_its_seal_also_under_another_number(
     ours: int, monkeypatch: pytest.MonkeyPatch, *, sealing: bool
 ) -> None:
-    monkeypatch.setattr(seal, "_CAN_BE_OWNED", sealing)
+    monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
     put = seal.put_on(ours)
 
     os.write(ours, b"more")
@@ -46,7 +46,7 @@ def test_an_open_file_keeps_its_seal_also_under_another_number(
 def test_another_file_under_the_number_has_another_seal(
     ours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealing: bool
 ) -> None:
-    monkeypatch.setattr(seal, "_CAN_BE_OWNED", sealing)
+    monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
     put = seal.put_on(ours)
 
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT, 0o666)
@@ -56,7 +56,7 @@ def test_another_file_under_the_number_has_another_seal(
     assert seal.of(ours) != put
 
 
-@pytest.mark.skipif(not seal._CAN_BE_OWNED, reason="open files have no owner here")
+@pytest.mark.skipif(not seal._CAN_BE_SEALED, reason="open files can't be sealed here")
 def test_the_same_file_opened_again_has_another_seal(ours: int, tmp_path: Path) -> None:
     put = seal.put_on(ours)
 
@@ -68,8 +68,27 @@ def test_the_same_file_opened_again_has_another_seal(ours: int, tmp_path: Path) 
 
 
 @MODES
+def test_a_file_of_ours_in_the_place_of_another_one_is_told_apart(
+    ours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealing: bool
+) -> None:
+    monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
+    put = seal.put_on(ours)
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT, 0o666)
+    seal.put_on(other)
+
+    os.dup2(other, ours)  # as a job does that sends its output where its input comes from
+    os.close(other)
+
+    assert seal.of(ours) != put
+
+
+def test_a_seal_that_is_put_on_twice_is_the_first_one(ours: int) -> None:
+    assert seal.put_on(ours) == seal.put_on(ours)
+
+
+@MODES
 def test_a_closed_number_has_no_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealing: bool) -> None:
-    monkeypatch.setattr(seal, "_CAN_BE_OWNED", sealing)
+    monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
     descriptor = os.open(tmp_path / "ours", os.O_RDWR | os.O_CREAT, 0o666)
     seal.put_on(descriptor)
 
@@ -78,7 +97,7 @@ def test_a_closed_number_has_no_seal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert seal.of(descriptor) is None
 
 
-def test_what_can_not_be_owned_is_known_by_its_file(ours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_not_be_sealed_is_known_by_its_file(ours: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcntl.fcntl", refuse)
 
     assert seal.put_on(ours) == seal.of(ours) == (os.fstat(ours).st_dev, os.fstat(ours).st_ino)
