@@ -86,8 +86,9 @@ def _timeline(job: JobRow, attempts: list[AttemptRow], masked: Masked) -> list[E
     """Return the attempts that left a record, and the last one if it left none."""
     entries = [_entry(attempt, masked) for attempt in attempts]
     number = job.retry_count + 1 if isinstance(job.retry_count, int) else 1
-    recorded = {attempt.attempt for attempt in attempts if attempt.verdict != POSTPONED}
-    if job.status == COMPLETED and number not in recorded:
+    # By their beginning, too: the numbers begin anew where a job was requeued, and stay where it was postponed.
+    recorded = {(attempt.attempt, attempt.started_at) for attempt in attempts}
+    if job.status == COMPLETED and (number, job.started_at) not in recorded:
         seconds = _seconds(job.started_at, job.finished_at)
         entries.append(Entry(number, "succeeded", "good", job.started_at, job.finished_at, seconds, "", "", "", ""))
     if job.status == PROCESSING:
