@@ -32,7 +32,7 @@ def frozen() -> Iterator[None]:
 def copies(text: str) -> list[str]:
     """Return the texts that are there to be copied: Python, and the command line."""
     texts, begun = [], False
-    for part in text.split("<pre data-copy>")[1:]:
+    for part in text.split('<pre data-copy tabindex="0">')[1:]:
         page = Page(f"<pre>{part.partition('</pre>')[0]}</pre>")
         texts.append("".join(page.texts))
         begun = True
