@@ -34,7 +34,7 @@ def told(visitor: Visitor, place: str) -> str:
     """Return what the page to which a deed leads says of it."""
     page = visitor.get(place)
     assert page.status == 200
-    found = re.search(r'role="status">([^<]*)<', page.text)
+    found = re.search(r'good" role="status">([^<]*)<', page.text)
     return found[1] if found else ""
 
 

@@ -29,11 +29,18 @@ async function look() {
       document.title = page.title;
       dress();
     }
-    document.body.classList.toggle("lost", !(answer.ok || answer.status === 304));
+    tell(answer.ok || answer.status === 304 ? "" : answer.status === 404 ? "This page is no more." : `The dashboard answers with an error (${answer.status}), so this page is stale.`);
   } catch {
-    document.body.classList.add("lost");
+    tell("The dashboard does not answer, so this page is stale.");
   }
   plan();
+}
+
+// What is wrong with the page itself stands where the runner's light was, which is not to be believed then.
+function tell(trouble) {
+  document.body.classList.toggle("lost", trouble !== "");
+  const told = document.getElementById("lost");
+  if (told.textContent !== trouble) told.textContent = trouble;
 }
 
 // Make `old` like `fresh`, touching only what differs, so that focus, ticks, selections and what is typed stay.
@@ -44,14 +51,14 @@ function match(old, fresh) {
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !isOwn(old, name)) old.removeAttribute(name);
   }
-  const left = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const left = new Map([...old.children].filter(idOf).map((child) => [idOf(child), child]));
   let place = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     while (place && place.nodeType === 1 && "own" in place.dataset) place = place.nextSibling;
-    const named = wanted.id && left.get(wanted.id);
+    const named = left.get(idOf(wanted));
     if (named && named !== place) old.insertBefore(named, place);
     const found = named || place;
-    if (found && found.nodeType === wanted.nodeType && found.nodeName === wanted.nodeName && (found.id || "") === (wanted.id || "")) {
+    if (found && found.nodeType === wanted.nodeType && found.nodeName === wanted.nodeName && idOf(found) === idOf(wanted)) {
       if (wanted.nodeType === 1) match(found, wanted);
       else if (found.nodeValue !== wanted.nodeValue) found.nodeValue = wanted.nodeValue;
       place = found.nextSibling;
@@ -68,9 +75,17 @@ function match(old, fresh) {
   }
 }
 
+// Not `node.id`: that of a form is its field with this name.
+function idOf(node) {
+  return node.nodeType === 1 ? node.getAttribute("id") || "" : "";
+}
+
 // What belongs to the person, not to the page that was sent.
 function isOwn(element, name) {
-  return (name === "open" && element.nodeName === "DETAILS") || (name === "hidden" && element.id === "all") || (name === "class" && element.classList.contains("fresh"));
+  if (name === "open") return element.nodeName === "DETAILS";
+  if (name === "hidden") return idOf(element) === "all";
+  if (name === "disabled") return element.form !== null && idOf(element.form) === "ticked";
+  return name === "class" && element.classList.contains("fresh");
 }
 
 // The ages of things, counted on from the times that they stand for.
@@ -128,13 +143,21 @@ function count() {
   const ticked = boxes().filter((box) => box.checked).length;
   const text = ticked ? `${ticked} ticked:` : "Ticked jobs:";
   if (told.textContent !== text) told.textContent = text;
-  for (const button of document.querySelectorAll("#ticked button")) button.disabled = !ticked;
+  for (const button of document.querySelectorAll("#ticked button")) {
+    if (button.disabled !== !ticked) button.disabled = !ticked;
+  }
   const all = document.getElementById("all");
   if (all) {
     all.checked = ticked > 0 && ticked === boxes().length;
     all.indeterminate = ticked > 0 && !all.checked;
   }
 }
+
+// An address without the fields that were left empty.
+document.addEventListener("formdata", (event) => {
+  if (event.target.getAttribute("method") !== "get") return; // its `method` is a field
+  for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+});
 
 document.addEventListener("change", (event) => {
   if (event.target.id === "all") for (const box of boxes()) box.checked = event.target.checked;
