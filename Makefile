@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test quick torture bench check format-check lint types floors format clean
+.PHONY: help demo dev test quick torture bench screenshots check format-check lint types floors format clean
 
 PY    := .venv/bin/python
 READY := .venv/.ready
@@ -33,6 +33,9 @@ torture: $(READY) ## kill -9 at random instants, thousands of times, and count w
 
 bench: $(BENCH) ## benchmarks: bgjob beside other queues (ARGS="--quick", ARGS="drain queue", ARGS="--help")
 	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+screenshots: $(READY) ## take the pictures of the dashboard in docs/screenshots anew (needs chromium)
+	@$(PY) -m tests.screenshots $(ARGS)
 
 check: format-check lint types floors test ## all that CI runs: format, lint, types, import floors, tests
 
