@@ -190,6 +190,10 @@ def test_all_that_match_are_told_by_their_number_before_anything_is_done(
     expect(page.get_by_role("heading", name="Requeue 70 jobs?")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="in their params or error mail")).to_be_visible()
     assert {status for _, status in project.jobs()} == {"failed"}
+    page.get_by_role("link", name="Back").click()
+    page.goto("/jobs/matching?status=failed&verb=requeue")
+    expect(page.get_by_text("All failed jobs up to number 75.", exact=True)).to_be_visible()
+    page.goto("/jobs/matching?status=failed&text=mail&verb=requeue")
     named(page, "Requeue 70 jobs").click()
 
     expect(page.get_by_text("Requeued: 70 jobs.")).to_be_visible()
