@@ -56,10 +56,8 @@ class Filters(NamedTuple):
 
     def question(self) -> Question:
         """Return what is searched for: one more than is shown, to know whether there are more."""
-        sort, beyond = self.sort, self.before if self.before is not None else None
-        if self.sort == OLDEST:
-            beyond = self.after
-        elif self.after is not None:  # the page before: the nearest ones above come first
+        sort, beyond = self.sort, self.before
+        if self.sort == OLDEST or self.after is not None:  # of a page before this one the nearest ones come first
             sort, beyond = OLDEST, self.after
         return Question(self.values, sort, self.limit + 1, self.offset, beyond, _SECONDS_OF_SEARCH)
 

@@ -77,14 +77,12 @@ def _row(job: JobRow, progress: ProgressRow | None, mask: Mask) -> Row:
 
 def _newer(asked: Filters, jobs: list[JobRow], *, has_more: bool) -> Query | None:
     """Return the query of the page before this one, or None if this is the first."""
-    if asked.sort in (NEWEST, OLDEST):
-        place = "after" if asked.sort == NEWEST else "before"
-        is_first = has_more is False if asked.after is not None and asked.sort == NEWEST else asked.before is None
-        if asked.sort == OLDEST:
-            return None if asked.after is None else asked.query
-        return None if is_first or not jobs else {**asked.query, place: jobs[0].id}
-    before = max(asked.offset - asked.limit, 0)
-    return {**asked.query, "offset": before or ""} if asked.offset else None
+    if asked.sort == NEWEST:
+        is_first = not has_more if asked.after is not None else asked.before is None
+        return None if is_first or not jobs else {**asked.query, "after": jobs[0].id}
+    if asked.sort == OLDEST:  # only forwards: back is the start
+        return None if asked.after is None else asked.query
+    return {**asked.query, "offset": max(asked.offset - asked.limit, 0) or ""} if asked.offset else None
 
 
 def _older(asked: Filters, jobs: list[JobRow], *, has_more: bool) -> Query | None:
