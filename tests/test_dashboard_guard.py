@@ -115,10 +115,13 @@ def test_the_costly_hash_is_computed_once_for_a_browser_that_knows_the_password(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "correct horse", "scrypt:15:8:1:AAAA:BBBB", "scrypt:99:99:9:" + "A" * 24 + ":" + "A" * 44]
-)
-def test_a_text_that_is_no_hash_or_costs_too_much_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    ("text", "why"),
+    [("", "no hash"), ("correct horse", "no hash"), ("scrypt:15:8:1:AAAA:BBBB", "no hash"),
+     (f"scrypt:99:99:9:{'A' * 24}:{'A' * 44}", "more memory"), (f"scrypt:18:8:1:{'A' * 24}:{'A' * 44}", "more memory"),
+     (f"scrypt:15:8:1:{'A' * 23}:{'A' * 44}", "cut off")],
+)  # fmt: skip
+def test_a_text_that_is_no_hash_or_costs_too_much_is_refused_and_says_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         Passwords("ann", text)
 
 

@@ -6,6 +6,7 @@ scrypt (RFC 7914) with N = 2**15, r = 8, p = 1: some 60 ms and 32 MiB each time.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import os
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LOG2_COST, _BLOCK, _PARALLEL = 15, 8, 1
-_HIGHEST_LOG2_COST = 20
-_MOST_MEMORY = 256 * 1024 * 1024
+_MOST_MEMORY = 128 * 1024 * 1024  # bytes; scrypt takes 128 * N * r, and some more
 _MOST_REMEMBERED = 64
 
 
@@ -34,7 +34,7 @@ def hashed(password: str) -> str:
 def _key(password: str, salt: bytes, cost: tuple[int, int, int], *, length: int) -> bytes:
     raw = password.encode("utf-8", "surrogatepass")
     log2_cost, block, parallel = cost
-    return hashlib.scrypt(raw, salt=salt, n=2**log2_cost, r=block, p=parallel, maxmem=_MOST_MEMORY, dklen=length)
+    return hashlib.scrypt(raw, salt=salt, n=2**log2_cost, r=block, p=parallel, maxmem=2 * _MOST_MEMORY, dklen=length)
 
 
 def _base64(raw: bytes) -> str:
@@ -47,10 +47,13 @@ def fits(password: str, password_hash: str) -> bool:
     if found is None:
         raise ValueError("this is no hash of a password; `bgjob dashboard --hash-password` makes one")
     log2_cost, block, parallel = map(int, found.groups()[:3])
-    if log2_cost > _HIGHEST_LOG2_COST:
-        raise ValueError("the hash takes more memory than a machine should be asked for")
+    if 128 * block * 2**log2_cost > _MOST_MEMORY:
+        raise ValueError("this hash takes more memory than a machine should be asked for")
     cost = log2_cost, block, parallel
-    salt, key = map(base64.b64decode, found.groups()[3:])
+    try:
+        salt, key = map(base64.b64decode, found.groups()[3:])
+    except binascii.Error:
+        raise ValueError("this hash was cut off, or lacks a character") from None
     return hmac.compare_digest(_key(password, salt, cost, length=len(key)), key)
 
 
