@@ -32,9 +32,9 @@ def quoted(path: str) -> str:
 def replace(path: str, content: bytes) -> None:
     """Write a file in one step for whoever reads it; until then it has a name that nobody looks for."""
     scratch = f"{path}.{os.getpid()}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(scratch)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
         file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             while content:
@@ -42,7 +42,7 @@ def replace(path: str, content: bytes) -> None:
         finally:
             os.close(file)
         os.replace(scratch, path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(scratch)
-        raise
+        raise OSError(error.errno, error.strerror, path) from error  # the other name means nothing to anybody
