@@ -47,6 +47,12 @@ def test_a_pattern_of_any_characters_is_taken(pattern: str) -> None:
     assert shown({"x": 1}, [pattern]) == {"x": 1}
 
 
+def test_no_character_but_the_star_stands_for_others() -> None:
+    params = {"card[number]": "4", "cardn": "5", "pin?": "6", "pins": "7"}
+
+    assert shown(params, ["card[number]", "pin?"]) == {**params, "card[number]": MASKED, "pin?": MASKED}
+
+
 SECRETS = ["hunter22", "12345678", "it's \"quoted\"", "back\\slash", "two\nlines of it", "tab\tbed", "jürgen☃",
            "bi\u202edi", "\x1b[31mred", "a" * 10_000, "<b>&amp;", "💥boom", "$1 \\1 .*"]  # fmt: skip
 

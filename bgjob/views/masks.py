@@ -52,7 +52,7 @@ class Mask:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Mask what stands under a name that one of the patterns fits, in any case; `*` stands for anything."""
-        each = [fnmatch.translate(pattern.lower()) for pattern in patterns]
+        each = [fnmatch.translate(re.sub(r"[\[?]", r"[\g<0>]", pattern.lower())) for pattern in patterns]
         self._pattern = re.compile("|".join(each)) if each else None
 
     def applied(self, params_json: object) -> Masked:
