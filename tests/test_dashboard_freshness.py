@@ -164,7 +164,7 @@ def test_no_more_pages_are_remembered_than_fit(visitor: Visitor, monkeypatch: py
     for number in range(10):
         visitor.get(f"/jobs?text={number}")
 
-    assert len(visitor.dashboard._seen._pages) <= 3
+    assert len(visitor.dashboard._sent._pages) <= 3
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/nowhere", "/jobs?text=%ff"])

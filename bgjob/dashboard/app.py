@@ -54,7 +54,7 @@ class Dashboard:
         self._configs = Configs(find_config(config))
         self._authenticator = authenticator
         self._hosts = frozenset(name.lower() for name in allowed_hosts)
-        self._seen = freshness.Seen()
+        self._sent = freshness.SentPages()
         self.read_only = read_only
 
     @classmethod
@@ -98,7 +98,7 @@ class Dashboard:
             guard.check_origin(request)
         if not request.is_safe or request.path.startswith(("/static/", "/healthz")):
             return handler(visit, *arguments)
-        return self._seen.answer(request, visit, lambda: handler(visit, *arguments))
+        return self._sent.answer(request, visit, lambda: handler(visit, *arguments))
 
     def _who(self, environ: dict[str, Any]) -> str:
         if self._authenticator is None:

@@ -29,7 +29,7 @@ _LOOK_AGAIN_AFTER = 10  # seconds: jobs fall due, and lights turn red, though no
 _SETTLED_AFTER_NS = 2_000_000_000
 
 
-class Seen:
+class SentPages:
     """The pages that were sent lately."""
 
     def __init__(self) -> None:
