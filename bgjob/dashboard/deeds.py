@@ -28,7 +28,6 @@ _log = logging.getLogger("bgjob")
 
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 _SECONDS = 3.0  # of work in one request; what is left is asked for again
-_ASKED_BEFORE = ("delete",)
 
 
 def on_ticked(visit: Visit) -> Response:
@@ -42,14 +41,14 @@ def on_ticked(visit: Visit) -> Response:
     back = fields.get("back", "/jobs")
     if not ids:
         return _back(visit, back, verb.name, 0, 0)
-    if verb.name in _ASKED_BEFORE and fields.get("sure") != "1":
-        with visit.store() as store:
-            return visit.page("sure.html", store=store, verb=verb, ids=ids, back=back)
+    if verb is steering.DELETE and fields.get("sure") != "1":
+        with visit.store() as reader:
+            return visit.page("sure.html", store=reader, verb=verb, ids=ids, back=back)
     done = 0
-    with _opened(visit.config) as (store_by_hand, logs):
-        seen = [job for each in ids if (job := store_by_hand.find(int(each)))]
+    with _opened(visit.config) as (store, logs):
+        seen = [job for each in ids if (job := store.find(int(each)))]
         for batch in _batches([job for job in seen if job.status in verb.leaves]):
-            done += _do(verb, store_by_hand, logs, batch)
+            done += _do(verb, store, logs, batch)
     if verb is steering.DELETE and re.fullmatch(r"/jobs/[0-9]+", back):
         back = "/jobs"  # its page is gone
     return _back(visit, back, verb.name, done, len(ids) - done)
