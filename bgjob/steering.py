@@ -86,7 +86,7 @@ DELETE = Verb(
     act=ByHand.delete,
     tell=Logs.delete,
 )
-# Not a verb of the store's: a job that waits for its time is cancelled and requeued in one.
+# No move of its own: a job that waits for its time is cancelled and requeued in one transaction.
 RUN_NOW = Verb(
     name="run now",
     past="made due",

@@ -1,4 +1,4 @@
-"""The server behind `bgjob dashboard`: waitress, on this machine alone unless a password is asked for."""
+"""The server behind `bgjob dashboard`: waitress, with bounds on what whoever comes may take of it."""
 
 from __future__ import annotations
 
