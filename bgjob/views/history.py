@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bgjob.store.reading import ReadStore, Timing
 
 HOURS = 48
-_FAILURES_SINCE = dt.timedelta(hours=48)
+_FAILURES_SINCE = dt.timedelta(hours=HOURS)
 
 
 class Hour(NamedTuple):
