@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bgjob.config import Config
+    from bgjob.dashboard.app import Dashboard
     from bgjob.dashboard.passwords import Passwords
 
 PORT = 8765
@@ -63,31 +64,10 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
             page.say(made)
         return FINE
     with extra():
-        from bgjob.dashboard.app import Dashboard
-        from bgjob.dashboard.guard import is_loopback
-        from bgjob.dashboard.serve import serve
+        from bgjob.dashboard.serve import serve  # and with its package all that the pages need
 
-    password_hash = os.environ.get(VARIABLE) or config.dashboard_password_hash
-    if not password_hash and arguments.user is not None:
-        raise WrongUsageError(f"--user asks for a password, and there is none: {_HOW}")
-    if not password_hash and not is_loopback(arguments.host):
-        raise WrongUsageError(
-            f"--host {arguments.host} can be reached from elsewhere, and who sees the pages may read all params and "
-            f"run jobs again, so a password is needed: {_HOW}"
-        )
-    if ":" in (arguments.user or ""):
-        raise WrongUsageError("--user can't have a colon, for browsers send one between name and password")
-    if not 0 <= arguments.port < 65_536:  # noqa: PLR2004  # as many ports as there are
-        raise WrongUsageError(f"--port {arguments.port} is no port; those are 0 to 65535")
+    dashboard = _dashboard(arguments, config)
     prefix = arguments.prefix.strip("/")
-    if password_hash:
-        dashboard = Dashboard(
-            config.path,
-            authenticator=_passwords(arguments.user or "admin", password_hash),
-            read_only=arguments.read_only,
-        )
-    else:
-        dashboard = Dashboard.on_loopback(config.path, host=arguments.host, read_only=arguments.read_only)
     try:
         serve(
             dashboard,
@@ -104,6 +84,34 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     except KeyboardInterrupt:
         pass
     return FINE
+
+
+def _dashboard(arguments: argparse.Namespace, config: Config) -> Dashboard:
+    """Return what is to be served; raises WrongUsageError."""
+    from bgjob.dashboard.app import Dashboard
+
+    password_hash = os.environ.get(VARIABLE) or config.dashboard_password_hash
+    _check(arguments, has_password=bool(password_hash))
+    if not password_hash:
+        return Dashboard.on_loopback(config.path, host=arguments.host, read_only=arguments.read_only)
+    passwords = _passwords(arguments.user or "admin", password_hash)
+    return Dashboard(config.path, authenticator=passwords, read_only=arguments.read_only)
+
+
+def _check(arguments: argparse.Namespace, *, has_password: bool) -> None:
+    from bgjob.dashboard.guard import is_loopback
+
+    if not has_password and arguments.user is not None:
+        raise WrongUsageError(f"--user asks for a password, and there is none: {_HOW}")
+    if not has_password and not is_loopback(arguments.host):
+        raise WrongUsageError(
+            f"--host {arguments.host} can be reached from elsewhere, and who sees the pages may read all params and "
+            f"run jobs again, so a password is needed: {_HOW}"
+        )
+    if ":" in (arguments.user or ""):
+        raise WrongUsageError("--user can't have a colon, for browsers send one between name and password")
+    if not 0 <= arguments.port < 65_536:  # noqa: PLR2004  # as many ports as there are
+        raise WrongUsageError(f"--port {arguments.port} is no port; those are 0 to 65535")
 
 
 _HOW = f"`bgjob dashboard --hash-password` makes one for ${VARIABLE}, or for dashboard_password_hash in the config"
