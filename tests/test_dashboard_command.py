@@ -217,6 +217,7 @@ def test_a_report_needs_no_other_file_and_hides_secrets(project: Project) -> Non
     assert "Skip to the content" not in text
     assert "ValueError" in page.said
     assert text.count('class="tile ') == 5
+    assert "Written 20" in page.said
     assert (project.folder / "out.html").stat().st_mode & stat.S_IROTH
     assert sorted(path.name for path in project.folder.glob("out*")) == ["out.html"]
 
