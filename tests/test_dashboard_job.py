@@ -54,6 +54,29 @@ def test_it_offers_what_can_be_done_to_the_job(project: Project, number: int, ve
     assert [button["value"] for button in page.all("button") if button.get("name") == "verb"] == verbs
 
 
+NOT_SHOWN = (
+    "What mask names is not shown.",
+    "They are no JSON.",
+    "They are no JSON, so nothing of them is shown.",
+    "in the place of •••",
+)
+
+
+@pytest.mark.parametrize(
+    ("params", "mask", "told"),
+    [('{"token": "x"}', "['*token*']", ["What mask names is not shown.", "in the place of •••"]),
+     ('{"to": "ann"}', "['*token*']", []), ("not JSON", "[]", ["They are no JSON."]),
+     ("not JSON", "['*token*']", ["They are no JSON, so nothing of them is shown.", "in the place of •••"])],
+)  # fmt: skip
+def test_it_says_what_is_not_shown(project: Project, params: str, mask: str, told: list[str]) -> None:
+    project.configure(f"mask: {mask}")
+    add(project, {"params": params})
+
+    said = Page(look(project).get("/jobs/1").text).said
+
+    assert [text for text in NOT_SHOWN if text in said] == told
+
+
 def test_attempts_are_told_with_what_they_left(project: Project) -> None:
     add(
         project,

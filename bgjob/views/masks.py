@@ -25,6 +25,11 @@ class Masked(NamedTuple):
     is_json: bool = True
 
     @property
+    def is_masked(self) -> bool:
+        """Whether anything of the params is not shown."""
+        return MASKED in self.line
+
+    @property
     def line(self) -> str:
         """The params in one line; empty where there are none."""
         return self._text(indent=None)
