@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bgjob.dashboard.pages import matching
+from bgjob.dashboard.pages import health, matching
 from bgjob.store.connection import Database
 from bgjob.views import search
 from tests.visitor import Visitor, add, look, one_of_each
@@ -97,6 +97,9 @@ def test_no_page_holds_up_a_checkpoint_and_none_leaves_a_file_open(project: Proj
     visitor = look(project)
     answer = visitor.get(address)
     assert answer.status in (200, 404, 503)
+    for examination in health._examinations.values():  # made beside the page, and reads as well
+        if examination._thread is not None:
+            examination._thread.join()
     add(project, {"job_class": "a.A"})
 
     with closing(sqlite3.connect(project.database, timeout=0)) as other:
