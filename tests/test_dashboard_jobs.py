@@ -224,6 +224,21 @@ def test_progress_is_told_of_what_runs(project: Project, fraction: Any, told: st
         assert (" %" in said) == bool(told)
 
 
+def test_secrets_are_masked_in_what_a_job_says_of_its_progress(project: Project) -> None:
+    at = "2026-11-24 12:00:00.000000"
+    add(project, {"id": 2, "status": "processing", "params": '{"password": "hunter22"}', "started_at": at})
+    add(
+        project,
+        {"job_id": 2, "started_at": at, "fraction": 0.5, "text": "ann:hunter22", "updated_at": at},
+        table="progress",
+    )
+
+    for address in ("/jobs", "/", "/jobs/2"):
+        said = Page(look(project).get(address).text).said
+        assert "ann:•••" in said
+        assert "hunter22" not in said
+
+
 def test_filters_are_read_as_the_command_line_reads_them() -> None:
     asked = read({"status": " running ", "since": "2h", "class": " ", "text": "x", "odd": "1", "priority": "-0"}, NOW)
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from bgjob.store.reading import ProgressRow
+
 MASKED = "•••"
 _SHORTEST_SECRET = 4  # a shorter text would be found everywhere
 _DEEPEST = 60
@@ -50,6 +52,10 @@ class Masked(NamedTuple):
         for secret in self.secrets:
             shown = shown.replace(secret, MASKED)
         return shown
+
+    def hide_in(self, progress: ProgressRow | None) -> ProgressRow | None:
+        """Return how far the job is with the secrets masked in what it says of that."""
+        return progress._replace(text=self.hide(progress.text)) if progress else None
 
 
 class Mask:

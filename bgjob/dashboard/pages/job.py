@@ -60,7 +60,7 @@ def show(visit: Visit, number: str) -> Response:
             store=store,
             job=job,
             why=[masked.hide(reason) for reason in reasons(store, job, visit.config, visit.now)],
-            progress=store.progress(job.id),
+            progress=masked.hide_in(store.progress(job.id)),
             params=masked,
             error=masked.hide(str(job.error)) if job.error else "",
             is_told_below=any(entry.error == job.error for entry in entries),

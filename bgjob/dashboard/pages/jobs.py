@@ -72,7 +72,7 @@ def _row(job: JobRow, progress: ProgressRow | None, mask: Mask) -> Row:
     about = error.splitlines()[0] if error else masked.line
     if len(about) > _LONGEST_ABOUT:
         about = f"{about[:_LONGEST_ABOUT]}…"
-    return Row(job, about, bool(error), progress)
+    return Row(job, about, bool(error), masked.hide_in(progress))
 
 
 def _newer(asked: Filters, jobs: list[JobRow], *, has_more: bool) -> Query | None:

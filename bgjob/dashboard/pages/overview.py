@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bgjob.dashboard.response import Response
     from bgjob.dashboard.visit import Visit
-    from bgjob.store.reading import ReadStore
+    from bgjob.store.reading import ReadStore, RunningRow
 
 _NEXT = 6  # of the jobs that wait
 _MOST_REASONS, _MOST_PACES, _MOST_RUNNING = 8, 12, 12
@@ -31,7 +31,7 @@ def gathered(visit: Visit, store: ReadStore) -> dict[str, object]:
     past: History = history(store, visit.now)
     return {
         "seen": seen,
-        "running": seen.running[:_MOST_RUNNING],
+        "running": [_without_secrets(visit, store, row) for row in seen.running[:_MOST_RUNNING]],
         "hours": past.hours,
         "completed": sum(hour.completed for hour in past.hours),
         "failed": sum(hour.failed for hour in past.hours),
@@ -42,3 +42,10 @@ def gathered(visit: Visit, store: ReadStore) -> dict[str, object]:
         "upcoming": store.upcoming(_NEXT),
         "app": os.path.basename(visit.config.root),
     }
+
+
+def _without_secrets(visit: Visit, store: ReadStore, row: RunningRow) -> RunningRow:
+    job = store.job(row.id) if row.progress else None
+    if job is None:  # gone since it was seen: nothing tells what is secret
+        return row._replace(progress=None)
+    return row._replace(progress=visit.mask.applied(job.params).hide_in(row.progress))
