@@ -582,6 +582,7 @@ COUNT_MATCHING = """
         AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
         AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
+        AND (:as_of IS NULL OR updated_at IS NULL OR updated_at <= :as_of)
 """
 
 # The same filters. A stretch at a time, read outside of the transaction that changes them: a walk over a million rows
@@ -599,6 +600,7 @@ MATCHING = """
         AND (:text IS NULL OR instr(lower(params), lower(:text)) > 0 OR instr(lower(error), lower(:text)) > 0)
         AND (:since IS NULL OR coalesce(updated_at, finished_at, created_at) >= :since)
         AND (:until IS NULL OR coalesce(updated_at, finished_at, created_at) <= :until)
+        AND (:as_of IS NULL OR updated_at IS NULL OR updated_at <= :as_of)
     ORDER BY id LIMIT :most
 """
 

@@ -281,6 +281,21 @@ def test_jobs_that_came_after_it_was_asked_are_not_touched(project: Project, man
     assert list(statuses(project).values()).count("failed") == 1
 
 
+@pytest.mark.parametrize("verb", ["delete", "requeue"])
+def test_jobs_that_came_to_match_after_it_was_asked_are_not_touched(project: Project, verb: str) -> None:
+    add(project, KINDS[0], {"job_class": "a.A"})
+    visitor = look(project)
+    page = Page(visitor.get(f"/jobs/matching?verb={verb}&status=failed").text)
+    assert f"{verb.capitalize()} 1 job?" in page.said
+    [(_, fields)] = [each for each in page.forms if each[0].attributes["action"] == "/jobs/matching"]
+    project.sql("UPDATE custom_jobs SET status = 'failed', updated_at = ? WHERE id = 2", (clock.to_text(clock.now()),))
+
+    answer = visitor.post("/jobs/matching", sent_by(fields))
+
+    assert "n=1&" in answer.headers["location"]
+    assert statuses(project)[2] == "failed"
+
+
 def test_a_span_is_counted_from_when_it_was_asked(project: Project) -> None:
     """Else what has become old enough only since would go, too, though it was not counted."""
     add(project, *({**KINDS[0], "updated_at": f"2026-11-24 {time}:00.000000"} for time in ("10:00", "11:30")))

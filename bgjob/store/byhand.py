@@ -31,6 +31,7 @@ class Wanted(NamedTuple):
     priority: int | None = None
     text: str | None = None  # that the params or the error contain, in any case
     until: dt.datetime | None = None  # last changed then or before
+    as_of: dt.datetime | None = None  # not changed any more since
 
 
 class Matching(NamedTuple):
@@ -121,4 +122,5 @@ def _values(wanted: Wanted) -> dict[str, object]:
         "text": wanted.text,
         "since": clock.to_text(wanted.since) if wanted.since else None,
         "until": clock.to_text(wanted.until) if wanted.until else None,
+        "as_of": clock.to_text(wanted.as_of) if wanted.as_of else None,
     }

@@ -49,7 +49,8 @@ def read(visit: Visit, fields: dict[str, str]) -> tuple[filters.Filters, steerin
     asked = filters.read(fields, now)
     if asked.problems:
         raise Refusal(400, "\n".join(asked.problems))
-    return asked, verb, asked.wanted(verb)
+    # What came to match only since, by its number among those that were asked about, nobody has seen.
+    return asked, verb, asked.wanted(verb)._replace(as_of=now)
 
 
 def _asked_at(text: str, now: dt.datetime) -> dt.datetime:
