@@ -99,7 +99,7 @@ class Capture:
         os.dup2(self.writer, 2)
         os.close(nothing)
         seal.put_on(0)
-        seal.put_on(1)
+        seal.put_on(1, seal.PLAIN)
 
     def collect(self) -> str:
         """Worker, after a job: return its output, waiting briefly until the runner has moved the last of it."""

@@ -10,19 +10,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import signal
 
 from bgjob import files
 
 _CAN_BE_SEALED = hasattr(fcntl, "F_SETSIG")
-_numbers = itertools.cycle(range(1, 65))  # signals that there are
+# Of a pipe: a job that asks for O_ASYNC on its output is sent the signal that the system would send without a seal.
+PLAIN = signal.SIGIO
+_numbers = itertools.cycle(number for number in range(1, 65) if number != PLAIN)  # signals that there are
 
 
-def put_on(descriptor: int) -> int | tuple[int, int] | None:
+def put_on(descriptor: int, number: int | None = None) -> int | tuple[int, int] | None:
     """Seal an open file that is ours alone, once; return what `of` says as long as it stands there."""
     if _CAN_BE_SEALED:
         with contextlib.suppress(OSError):
             if not fcntl.fcntl(descriptor, fcntl.F_GETSIG):
-                fcntl.fcntl(descriptor, fcntl.F_SETSIG, next(_numbers))
+                fcntl.fcntl(descriptor, fcntl.F_SETSIG, number or next(_numbers))
     return of(descriptor)
 
 

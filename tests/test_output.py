@@ -171,6 +171,20 @@ def test_a_job_that_closes_its_streams_costs_the_next_one_nothing(project: Proje
     assert project.sql("PRAGMA integrity_check") == [("ok",)]
 
 
+def test_a_job_that_asks_for_signals_of_its_output_gets_the_usual_one(project: Project) -> None:
+    """Its number is what our open files are known by, and most others would kill the worker."""
+    source = """
+import fcntl
+signal.signal(signal.SIGIO, lambda *_: None)
+fcntl.fcntl(1, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_ASYNC)
+os.write(1, b"x" * 200_000)
+"""
+    output_of(project, source)
+
+    assert project.sql("SELECT outcome, error FROM attempts") == [("succeeded", None)]
+
+
 def test_a_process_that_a_job_left_behind_does_not_hold_up_the_tick(project: Project) -> None:
     left = "open('pid', 'w').write(str(subprocess.Popen(['sleep', '60']).pid)); print('kept')"
 
