@@ -8,6 +8,7 @@
 .PHONY: help demo dev test quick torture bench screenshots check format-check lint types floors format clean
 
 PY    := .venv/bin/python
+PLAIN := .venv/.plain
 READY := .venv/.ready
 BENCH := .venv-bench/.ready
 UV    := $(shell command -v uv 2>/dev/null)
@@ -16,7 +17,7 @@ ARGS  ?=
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY) ## queue a handful of example jobs, run them, show the table and the logs
+demo: $(PLAIN) ## queue a handful of example jobs, run them, show the table and the logs
 	@$(PY) -m app.demo
 
 dev: $(READY) ## a small web page that queues jobs, the runner and the logs side by side (Procfile); ends with Ctrl-C
@@ -59,12 +60,12 @@ clean: ## remove the environment and all caches; storage/ stays
 	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment, made anew only where there is none; installed into again whenever pyproject.toml has changed.
-$(READY): pyproject.toml
+# The environment, made anew only where there is none; installed into again whenever pyproject.toml has changed. The demo
+# needs bgjob alone, all else takes what the developers have.
+$(PLAIN): pyproject.toml
 ifneq ($(UV),)
 	@echo "Installing into .venv with uv ..."
 	@[ -x $(PY) ] || { rm -rf .venv && "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" .venv; }
-	@"$(UV)" pip install --quiet --python $(PY) --editable '.[dev]'
 else
 	@echo "Installing into .venv with pip ..."
 	@[ -x $(PY) ] || { rm -rf .venv; \
@@ -76,9 +77,16 @@ else
 	  echo "Install one (Debian and Ubuntu: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; \
 	  exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 endif
+	@$(PIP) --editable .
 	@touch $@
+
+$(READY): $(PLAIN)
+	@echo "Installing what the developers need ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+PIP = $(if $(UV),"$(UV)" pip install --quiet --python,) $(PY) $(if $(UV),,-m pip install --quiet --disable-pip-version-check)
 
 # The other queues have an environment of their own, with the Python of .venv; one that can't be installed is left out.
 $(BENCH): $(READY) benchmarks/requirements.txt
