@@ -71,6 +71,23 @@ def test_a_secret_is_hidden_in_other_texts_however_it_is_written(secret: str, wr
     assert text.endswith(" is no good for ann")
 
 
+def test_a_secret_is_hidden_in_addresses() -> None:
+    masked = Mask(DEFAULT).applied(json.dumps({"password": "p@ss/w ord"}))
+
+    assert masked.hide("postgres://ann:p%40ss%2Fw%20ord@db") == f"postgres://ann:{MASKED}@db"
+    assert masked.hide("?key=p%40ss%2Fw+ord") == f"?key={MASKED}"
+
+
+@pytest.mark.parametrize("unit", ["bytes", "characters"])
+def test_a_part_of_a_secret_is_hidden_where_a_text_was_cut(unit: str) -> None:
+    masked = Mask(DEFAULT).applied(json.dumps({"password": "correct horse"}))
+    cut = f"\n[… 37,242 {unit} left out …]\n"
+
+    assert masked.hide(f"with correct h{cut}t horse, it said") == f"with {MASKED}{cut}{MASKED}, it said"
+    assert masked.hide(f"as cor{cut}rse") == f"as cor{cut}rse"
+    assert masked.hide("as correct h") == "as correct h"
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_secret_is_hidden_in_the_lines_of_a_log(secret: str) -> None:
     from bgjob.logs import _value

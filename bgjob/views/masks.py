@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 from typing import NamedTuple
+from urllib import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 MASKED = "•••"
 _SHORTEST_SECRET = 4  # a shorter text would be found everywhere
 _DEEPEST = 60
+_CUT = re.compile(r"(\n\[… [0-9,]+ (?:bytes|characters) left out …\]\n)")  # as output.py and execution.py write it
 
 
 class Masked(NamedTuple):
@@ -51,7 +53,28 @@ class Masked(NamedTuple):
         shown = "" if text is None else str(text)
         for secret in self.secrets:
             shown = shown.replace(secret, MASKED)
-        return shown
+        if not (self.secrets and _CUT.search(shown)):
+            return shown
+        kept, *rest = _CUT.split(shown)
+        for mark, after in zip(rest[::2], rest[1::2], strict=True):
+            kept = f"{self._without_beginning(kept)}{mark}{self._without_end(after)}"
+        return kept
+
+    def _without_beginning(self, text: str) -> str:
+        """Return a text that was cut off without what may be the beginning of a secret."""
+        for secret in self.secrets:
+            for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
+                if text.endswith(secret[:length]):
+                    return f"{text[:-length]}{MASKED}"
+        return text
+
+    def _without_end(self, text: str) -> str:
+        """Return a text whose beginning was cut off without what may be the end of a secret."""
+        for secret in self.secrets:
+            for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
+                if text.startswith(secret[-length:]):
+                    return f"{MASKED}{text[length:]}"
+        return text
 
     def hide_in(self, progress: ProgressRow | None) -> ProgressRow | None:
         """Return how far the job is with the secrets masked in what it says of that."""
@@ -95,8 +118,9 @@ class Mask:
 
 
 def _ways(secret: str) -> set[str]:
-    """Return how a text may stand elsewhere: as it is and line by line, escaped as by Python, JSON and our logs."""
+    """Return how a text may stand elsewhere: as it is, line by line, escaped as by Python, JSON, our logs, in a URL."""
     ways = {secret, *secret.splitlines(), repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1]}
+    ways |= {quote(secret.encode("utf-8", "surrogatepass"), safe="") for quote in (parse.quote, parse.quote_plus)}
     return ways | {_as_logged(way) for way in ways}
 
 
