@@ -11,6 +11,7 @@ import pytest
 
 from bgjob.dashboard import Dashboard, passwords
 from bgjob.dashboard.passwords import Passwords, fits, hashed
+from bgjob.dashboard.response import Refusal
 from tests.visitor import HOST, Page, Visitor, add, config_of, everything_under, look, make_database, one_of_each
 
 if TYPE_CHECKING:
@@ -112,6 +113,21 @@ def test_the_costly_hash_is_computed_once_for_a_browser_that_knows_the_password(
     assert let_in(right) == "ann"
     assert let_in(wrong) is None
     assert asked == ["wrong"]
+
+
+def test_who_guesses_in_a_flood_holds_up_nobody_else(password_hash: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_in = Passwords("ann", password_hash)
+    right, wrong = ({"HTTP_AUTHORIZATION": basic("ann", each)} for each in ("correct horse", "wrong"))
+    assert let_in(right) == "ann"
+    monkeypatch.setattr(passwords, "_PATIENCE", 0.01)
+
+    with let_in._turn:  # as long as another guess is looked at
+        assert let_in(right) == "ann"
+        with pytest.raises(Refusal) as refused:
+            let_in(wrong)
+
+    assert refused.value.status == 429
+    assert let_in(wrong) is None
 
 
 @pytest.mark.parametrize(

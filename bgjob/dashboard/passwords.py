@@ -14,6 +14,7 @@ import threading
 
 from bgjob.config_texts import PASSWORD_HASH
 from bgjob.dashboard.guard import credentials
+from bgjob.dashboard.response import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LOG2_COST, _BLOCK, _PARALLEL = 15, 8, 1
 _MOST_MEMORY = 128 * 1024 * 1024  # bytes; scrypt takes 128 * N * r, and some more
 _MOST_REMEMBERED = 64
+_PATIENCE = 0.2  # seconds that one sign-in waits for another; whoever is in already waits for none
 
 
 def hashed(password: str) -> str:
@@ -74,7 +76,7 @@ class Passwords:
         self._known: set[bytes] = set()
 
     def __call__(self, environ: dict[str, Any]) -> str | None:
-        """Return the user's name if name and password are right, else None."""
+        """Return the user's name if name and password are right, else None; raises Refusal while too many sign in."""
         sent = credentials(environ)
         if sent is None:
             return None
@@ -83,8 +85,12 @@ class Passwords:
         if any(hmac.compare_digest(digest, known) for known in tuple(self._known)):
             return self._user
         is_user = hmac.compare_digest(name, self._user.encode("utf-8", "surrogatepass"))
-        with self._turn:
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise Refusal(429, "Too many sign in at this moment; try again.", [("Retry-After", "1")])
+        try:
             is_password = fits(sent[1], self._hash)
+        finally:
+            self._turn.release()
         if not (is_user and is_password):
             return None
         if len(self._known) < _MOST_REMEMBERED:
