@@ -23,7 +23,7 @@ from tests.conftest import wait_until
 from tests.test_status import bgjob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import Project
 
@@ -59,7 +59,9 @@ def insert(project: Project, *statuses: str, **values: object) -> list[int]:
     return list(range(first, first + len(statuses)))
 
 
-def on_terminal(project: Project, *arguments: str, typed: str) -> tuple[int, str]:
+def on_terminal(
+    project: Project, *arguments: str, typed: str, meanwhile: Callable[[], object] = lambda: None
+) -> tuple[int, str]:
     """Run a command on a terminal, type a line once it asks; return its exit code and what stood on the screen."""
     ours, theirs = pty.openpty()
     shown = b""
@@ -79,6 +81,7 @@ def on_terminal(project: Project, *arguments: str, typed: str) -> tuple[int, str
             while more := os.read(ours, 65_536):
                 shown += more
                 if b"[y/N] " in more:
+                    meanwhile()
                     os.write(ours, typed.encode())
         return command.wait(60), shown.decode().replace("\r\n", "\n")
     finally:
@@ -308,6 +311,20 @@ def test_a_terminal_is_asked_before_more_than_ten(project: Project, answer: str,
     assert ("cancelled 11 jobs" if code == 0 else "bgjob: nothing was changed") in shown
     assert ended == code
     assert [status for _, status in project.jobs()].count(PENDING) == left
+
+
+def test_what_comes_to_match_before_the_answer_is_left_alone(project: Project) -> None:
+    insert(project, PENDING, PENDING, *[FAILED] * 11)
+
+    def fail_two() -> None:
+        later = "strftime('%Y-%m-%d %H:%M:%f000', 'now', '+1 second')"
+        project.sql(f"UPDATE custom_jobs SET status = 'failed', updated_at = {later} WHERE status = 'pending'")  # noqa: S608  # our own words
+
+    ended, shown = on_terminal(project, "delete", "--all", typed="y\n", meanwhile=fail_two)
+
+    assert "deleted 11 jobs" in shown
+    assert ended == 0
+    assert project.jobs() == [(1, FAILED), (2, FAILED)]
 
 
 def test_jobs_that_are_processing_are_counted_and_left_alone(project: Project) -> None:

@@ -123,6 +123,9 @@ class _Errand:
 
     def on_all_that_match(self, wanted: Wanted) -> None:
         """Do it to all jobs that are as wanted; those that are processing are counted and left alone."""
+        if not (self._arguments.yes or self._arguments.dry_run):
+            # Who is asked has seen that many jobs; what comes to match before the answer was not meant.
+            wanted = wanted._replace(as_of=clock.now())
         found = self._store.count(wanted)
         if self._verb.tells_processing and not self._arguments.status:
             self._processing = self._store.count(wanted._replace(statuses=(PROCESSING,))).jobs
