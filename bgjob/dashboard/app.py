@@ -9,7 +9,7 @@ from bgjob.config import find_config
 from bgjob.dashboard import freshness, guard
 from bgjob.dashboard.request import Request
 from bgjob.dashboard.response import Refusal, Response
-from bgjob.dashboard.routes import handler_of
+from bgjob.dashboard.routes import route_of
 from bgjob.dashboard.visit import Visit
 from bgjob.errors import BgjobError
 from bgjob.in_force import Configs
@@ -89,16 +89,16 @@ class Dashboard:
     def _answer(self, environ: dict[str, Any], request: Request, visit: Visit) -> Response:
         if self._hosts:
             guard.check_host(request, self._hosts)
-        handler, arguments = handler_of(request)
-        if request.path != "/healthz":
+        route, handler, parts = route_of(request)
+        if not route.is_open:
             request.who = self._who(environ)
         if not request.is_safe:
             if self.read_only:
                 raise Refusal(403, "This dashboard only shows; it was started read-only.")
             guard.check_origin(request)
-        if not request.is_safe or request.path.startswith(("/static/", "/healthz")):
-            return handler(visit, *arguments)
-        return self._sent.answer(request, visit, lambda: handler(visit, *arguments))
+        if not (request.is_safe and route.is_page):
+            return handler(visit, *parts)
+        return self._sent.answer(request, visit, lambda: handler(visit, *parts))
 
     def _who(self, environ: dict[str, Any]) -> str:
         if self._authenticator is None:
