@@ -26,7 +26,7 @@ _LARGEST_BODY = 1024 * 1024
 
 def serve(dashboard: Dashboard, *, host: str, port: int, prefix: str, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `tell` is told the address. Raises OSError where that can't be listened on."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a busy moment is none of a person's business
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # a busy moment is none of a person's business
     server = waitress.server.create_server(
         dashboard,
         host=host,
