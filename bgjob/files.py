@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 
@@ -32,9 +31,8 @@ def quoted(path: str) -> str:
 def replace(path: str, content: bytes) -> None:
     """Write a file in one step for whoever reads it; until then it has a name that nobody looks for."""
     scratch = f"{path}.{os.getpid()}.new"
+    _remove(scratch)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
         file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             while content:
@@ -43,6 +41,12 @@ def replace(path: str, content: bytes) -> None:
             os.close(file)
         os.replace(scratch, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
+        _remove(scratch)
         raise OSError(error.errno, error.strerror, path) from error  # the other name means nothing to anybody
+
+
+def _remove(path: str) -> None:
+    try:  # noqa: SIM105  # each idle tick loads this module, and contextlib with it otherwise
+        os.unlink(path)
+    except OSError:
+        pass

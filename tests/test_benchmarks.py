@@ -98,7 +98,7 @@ def test_the_longest_bar_of_each_chart_is_as_long_as_there_is_room() -> None:
 
 @pytest.mark.parametrize("page", [CODE / "README.md", PAGE], ids=lambda page: page.name)
 def test_a_page_shows_the_picture_for_light_and_for_dark(page: Path) -> None:
-    shown_files = re.findall(r'src(?:set)?="([^"]+)"', page.read_text(encoding="utf-8"))
+    shown_files = re.findall(r'src(?:set)?="([^"]+[.]svg)"', page.read_text(encoding="utf-8"))
 
     assert [name.rpartition("-")[2] for name in shown_files] == ["dark.svg", "light.svg"]
     assert all((page.parent / name).exists() for name in shown_files)

@@ -313,7 +313,7 @@ def test_the_top_of_each_page_tells_what_is_wrong(
 
     for path in paths:
         open_page(visitor, path)
-        expect(visitor.page.get_by_role("alert").filter(has_text="Cron is dead.")).to_be_in_viewport()
+        expect(visitor.page.get_by_role("alert").filter(has_text="No tick has ever come,")).to_be_in_viewport()
         expect(visitor.page.get_by_role("alert").filter(has_text="Alarm.")).to_be_in_viewport()
         expect(visitor.page.get_by_text("No job starts until it is resumed.")).to_be_visible()
 
