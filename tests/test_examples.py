@@ -152,7 +152,7 @@ def again():
 """)
     example.tick()
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:0",
-               "--no-control-socket", "server"]  # fmt: skip
+               "--graceful-timeout", "5", "--no-control-socket", "server"]  # fmt: skip
     with subprocess.Popen(
         command, cwd=example.folder, env=example.environment(), stderr=subprocess.PIPE, text=True
     ) as server:
