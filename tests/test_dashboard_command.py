@@ -298,6 +298,19 @@ def test_a_report_that_fails_disturbs_no_job_and_is_told_once_in_each_tick(proje
     assert len(project.log(errors=True).splitlines()) == 2
 
 
+def test_a_tick_that_is_stopped_writes_no_report_for_whoever_stops_it_waits(project: Project) -> None:
+    project.configure("report_file: storage/report.html\nlinger: 60")
+    project.write_jobs("class Job:\n    def execute(self):\n        pass\n")
+    project.python("from bgjob import run_background_job as queue\nqueue('app.jobs.Job')")
+    tick = project.start_tick()
+    wait_until(lambda: project.jobs() == [(1, "completed")])
+
+    tick.terminate()
+
+    assert tick.wait(30) == 0
+    assert not (project.folder / "storage" / "report.html").exists()
+
+
 def test_a_report_without_the_extra_is_told_in_the_log(project: Project) -> None:
     project.configure("report_file: storage/report.html")
     make_database(project)

@@ -116,11 +116,12 @@ def tick(written: Config, options: Options, console: Console) -> int:
 
         pings = Pings(settings)
     try:
-        return _tick(written, settings, options, console, pings)
+        code, was_stopped = _tick(written, settings, options, console, pings)
     finally:
         pings.end()
-        if options.job is None and not options.in_process:
-            _write_report(settings)
+    if not (was_stopped or options.job is not None or options.in_process):
+        _write_report(settings)
+    return code
 
 
 class _Unheard:
@@ -132,7 +133,10 @@ class _Unheard:
     def end(self) -> None: ...
 
 
-def _tick(written: Config, settings: Config, options: Options, console: Console, pings: Pings | _Unheard) -> int:
+def _tick(
+    written: Config, settings: Config, options: Options, console: Console, pings: Pings | _Unheard
+) -> tuple[int, bool]:
+    """Return the exit code, and whether a signal ended the tick."""
     database = Database(settings.database)
     with database.errors_explained():
         try:
@@ -143,7 +147,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
                 _tell_why_nothing(console, PauseStore(database).current())
                 _keep_metrics(settings)
                 pings.well()
-                return FINE
+                return FINE, False
         finally:
             database.close()
         lock, life = QueueLock(f"{database.path}.lock"), LifeFile(f"{database.path}.life")
@@ -151,7 +155,7 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
             _tell_who_works(console, newest, wanted=options.job)
             if options.job is None and not _look_after_alarms(settings, console):
                 pings.well()
-            return FINE
+            return FINE, False
         try:
             logs = Logs.of(settings)
             runner = Runner(settings, lock=lock, life=life, logs=logs, console=console, verbose=options.verbose)
@@ -165,14 +169,15 @@ def _tick(written: Config, settings: Config, options: Options, console: Console,
                 pings.hurry()
         finally:
             lock.give_back()
-    return A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended
+    code = A_JOB_FAILED if ended == FINE and options.exit_code and runner.failed else ended
+    return code, runner.was_stopped
 
 
 def _leave_signs(written: Config, settings: Config, options: Options, database: Database) -> None:
     """Leave what the next doorman, the processes that queue and the doctor look for."""
     # What the options change is no matter of the next tick's.
-    always_start = written.linger > 0 or written.ping_url is not None or written.metrics_file is not None
-    always_start = always_start or written.report_file is not None
+    told_each_tick = (written.ping_url, written.metrics_file, written.report_file)
+    always_start = written.linger > 0 or any(each is not None for each in told_each_tick)
     memo.write(written.path, written.content, database=settings.database, always_start=always_start)
     memo.leave_sign_of_life(database.path)
     fingerprint.is_tick = True
