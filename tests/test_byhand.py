@@ -327,6 +327,12 @@ def test_what_comes_to_match_before_the_answer_is_left_alone(project: Project) -
     assert project.jobs() == [(1, FAILED), (2, FAILED)]
 
 
+def test_a_job_of_a_clock_that_was_set_back_since_is_found_where_nobody_is_asked(project: Project) -> None:
+    insert(project, FAILED, changed="2999-01-01 00:00:00.000000")
+
+    assert bgjob(project, "requeue", "--all").stdout == "requeued 1 job\n"
+
+
 def test_jobs_that_are_processing_are_counted_and_left_alone(project: Project) -> None:
     insert(project, PENDING, PROCESSING, PROCESSING)
 

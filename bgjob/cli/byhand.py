@@ -123,22 +123,26 @@ class _Errand:
 
     def on_all_that_match(self, wanted: Wanted) -> None:
         """Do it to all jobs that are as wanted; those that are processing are counted and left alone."""
-        if not (self._arguments.yes or self._arguments.dry_run):
-            # Who is asked has seen that many jobs; what comes to match before the answer was not meant.
-            wanted = wanted._replace(as_of=clock.now())
+        counted_at = clock.now()
         found = self._store.count(wanted)
         if self._verb.tells_processing and not self._arguments.status:
             self._processing = self._store.count(wanted._replace(statuses=(PROCESSING,))).jobs
         if not found.jobs:
             self._tell_left()
             raise NoMatchError(f"no {_listed(wanted.statuses, 'or')} job {_described(wanted)}".rstrip())
+        if self._must_ask(found.jobs):
+            # Who is asked is told so many jobs; what comes to match before the answer was not meant.
+            wanted = wanted._replace(as_of=counted_at)
         self._do(found.jobs, self._store.matching(wanted, upto=found.last))
+
+    def _must_ask(self, count: int) -> bool:
+        return count > MANY and not (self._arguments.yes or self._arguments.dry_run)
 
     def _do(self, count: int, batches: Iterable[Sequence[Seen]]) -> None:
         if self._arguments.dry_run:
             self._done = count
             return
-        if count > MANY and not self._arguments.yes:
+        if self._must_ask(count):
             ask(f"{self._verb.name} {counted(count, 'job')}")
         with journal.opened(self._config) as logs:
             try:
