@@ -54,9 +54,8 @@ def read_nodes(text: str, problems: Problems) -> yaml.Node:
         root = _build(text, problems)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark
-        if mark is not None and "nesting depth" in (
-            error.problem or ""
-        ):  # newer versions of libyaml give up by themselves
+        # The C parser of newer versions gives up by itself.
+        if mark is not None and "nesting depth" in (error.problem or ""):
             problems.add_at(mark.line + 1, mark.column + 1, _TOO_DEEP)
         else:
             add_syntax_error(error, text, problems)

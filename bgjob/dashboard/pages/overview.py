@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from bgjob.views.history import History, history
+from bgjob.views.history import history
 from bgjob.views.overview import overview
 
 TYPE_CHECKING = False
@@ -28,7 +26,7 @@ def show(visit: Visit) -> Response:
 def gathered(visit: Visit, store: ReadStore) -> dict[str, object]:
     """Return what the overview tells."""
     seen = overview(store, visit.now, workers=visit.config.workers)
-    past: History = history(store, visit.now)
+    past = history(store, visit.now)
     return {
         "seen": seen,
         "running": [_without_secrets(visit, store, row) for row in seen.running[:_MOST_RUNNING]],
@@ -40,7 +38,6 @@ def gathered(visit: Visit, store: ReadStore) -> dict[str, object]:
         "reasons": past.reasons[:_MOST_REASONS],
         "most_attempts": max((reason.attempts for reason in past.reasons), default=1),
         "upcoming": store.upcoming(_NEXT),
-        "app": os.path.basename(visit.config.root),
     }
 
 
