@@ -20,6 +20,8 @@ from bgjob import clock, seal
 # How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
 NO_COURTESY_FOR = 30.0
+# After so many seconds whoever may skip its turn tries again.
+IN_TURNS_FOR = 0.1
 # At first whoever waits looks again and again, for a tenth of a millisecond: a write that syncs nothing is over sooner
 # than a nap would be, and two workers that take turns would spend their time being woken.
 _LOOKS = 40
@@ -44,13 +46,30 @@ class Turn:
         self._path = path
         self._file: int | None = None
         self._seal: int | tuple[int, int] | None = None
-        self._is_ours = False
+        self.is_ours = False  # whether there is something to pass on
+        self.is_skipped = False  # whether to try without it first
+        self._can_be_skipped = False
+        self._skipped_from = 0.0
+
+    def may_be_skipped(self) -> None:
+        """Say that our writing syncs nothing, so that nobody waits for it for long, and nearly always nobody does."""
+        self.is_skipped = self._can_be_skipped = True
 
     def take(self) -> None:
-        """Wait for our turn, for a second at most; then go on without it."""
+        """Wait for our turn, for a second at most; then go on without it.
+
+        Whoever may skip it, and tried that in vain, takes each turn for a while: two that write again and again are
+        quicker in turns than in each other's way.
+        """
+        if self._can_be_skipped:
+            now = clock.monotonic()
+            if self.is_skipped:
+                self.is_skipped, self._skipped_from = False, now + IN_TURNS_FOR
+            else:
+                self.is_skipped = now >= self._skipped_from
         if self._file is None or seal.of(self._file) != self._seal:
             self._open()
-        self._is_ours = self._lock() or self._waited()
+        self.is_ours = self._lock() or self._waited()
 
     def _open(self) -> None:
         # Not closed first: if somebody else has closed it, the number may be a stranger's file by now.
@@ -88,15 +107,15 @@ class Turn:
 
     def pass_on(self) -> None:
         """Let others write."""
-        if self._is_ours and self._file is not None:
+        if self.is_ours and self._file is not None:
             try:  # noqa: SIM105  # contextlib.suppress would take a microsecond of each job
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
             except OSError:
                 pass  # whoever closed the file has given it back
-        self._is_ours = False
+        self.is_ours = False
 
     def close(self) -> None:
         """Close the file, which also ends our turn; closing twice is fine."""
-        file, self._file, self._is_ours = self._file, None, False
+        file, self._file, self.is_ours = self._file, None, False
         if file is not None and seal.of(file) == self._seal:
             os.close(file)

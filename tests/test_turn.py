@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,6 +196,43 @@ def test_who_queues_waits_for_its_turn_but_no_longer_than_a_second(project: Proj
     assert len(project.jobs()) == 4
 
 
+def test_who_syncs_nothing_takes_turns_only_after_it_has_met_another_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instant = 5.0
+    monkeypatch.setattr(clock, "monotonic", lambda: instant)
+    path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
+    quick, full = Database(str(path), durability="normal"), Database(str(path), durability="full")
+    other = sqlite3.connect(path, isolation_level=None)
+    monkeypatch.setattr(time, "sleep", lambda _: other.rollback())
+
+    with full.transaction():
+        assert not is_free(lock)
+    with quick.transaction():
+        assert is_free(lock)
+
+    other.execute("BEGIN IMMEDIATE")
+    with quick.transaction():
+        assert not is_free(lock)
+    assert is_free(lock)
+
+    instant = 5.09
+    with quick.transaction():
+        assert not is_free(lock)
+    instant = 5.11
+    with quick.transaction():
+        assert not is_free(lock)
+    with quick.transaction():
+        assert is_free(lock)
+
+    other.execute("BEGIN IMMEDIATE")
+    quick.write(sql.NOTE_RESUME, {"now": "2026-11-24 10:00:00.000000"})
+    assert is_free(lock)
+    assert quick.fetch("SELECT resumed_at FROM housekeeping") == [("2026-11-24 10:00:00.000000",)]
+    for connection in (quick, full, other):
+        connection.close()
+
+
 def test_a_database_that_can_not_be_made_leaves_nothing_open(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.database.parent.mkdir(exist_ok=True)
     monkeypatch.setattr(sql, "MIGRATIONS", (("CREATE TABLE broken",),))
@@ -209,7 +247,7 @@ def test_a_database_that_can_not_be_made_leaves_nothing_open(project: Project, m
 
 def test_a_refused_write_passes_the_turn_on(project: Project) -> None:
     assert run_background_job("app.jobs.Job")
-    database = Database(str(project.database))
+    database = Database(str(project.database), durability="full")
     path = project.database.with_name("jobs.sqlite3.turn")
 
     with pytest.raises(StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import random
 import sqlite3
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 
+_NO_VALUES: Mapping[str, object] = {}
 _SHARED_FIRST = 0x40000002  # where SQLite's shared locks begin (https://sqlite.org/src/file/src/os.h)
 
 # How long a writer waits for other writers; then the caller gets our own error.
@@ -48,6 +50,7 @@ class Database:
         self.path = os.path.realpath(path)
         self._durability = durability
         self._turn = turn.Turn(f"{self.path}.turn")
+        self._transaction = Transaction(self)
         self._log_index: tuple[int, int] | None = None
         self.is_at_rest = False  # read as a file that does not change
         with self.errors_explained():
@@ -102,6 +105,8 @@ class Database:
         self.connection.execute("PRAGMA wal_autocheckpoint = 2000")
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
         self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None
+        if journal_mode == "wal" and durability == "normal":
+            self._turn.may_be_skipped()
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
@@ -155,20 +160,18 @@ class Database:
     def begin(self) -> None:
         """Begin a write transaction, waiting up to 30 s for other writers; raise DatabaseBusyError after that.
 
+        One that syncs nothing takes turns only after it has met another writer: nearly always there is none.
+
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
+        if self._turn.is_skipped and self.begin_if_free():
+            return
         self._turn.take()
         self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
 
     def begin_if_free(self) -> bool:
         """Begin a write transaction unless somebody writes just now; return whether it was begun."""
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not trouble.is_busy(error):
-                raise
-            return False
-        return True
+        return self._at_once("BEGIN IMMEDIATE", _NO_VALUES) is not None
 
     def write(self, statement: str, values: Mapping[str, object]) -> int | None:
         """Run one statement that writes, as a transaction of its own: committed when this returns.
@@ -176,14 +179,25 @@ class Database:
         Returns the id of the row that an INSERT has made. Raises DatabaseBusyError after 30 s of
         waiting for other writers, StoreError when it can't be written.
         """
-        self._turn.take()
         try:
-            cursor = self._patiently(self.connection.execute, statement, values)
+            cursor = self._at_once(statement, values) if self._turn.is_skipped else None
+            if cursor is None:
+                self._turn.take()
+                cursor = self._patiently(self.connection.execute, statement, values)
         except BaseException as error:
             self.undo(error)
             raise
-        self._turn.pass_on()
+        if self._turn.is_ours:
+            self._turn.pass_on()
         return cursor.lastrowid
+
+    def _at_once(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor | None:
+        try:
+            return self.connection.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if not trouble.is_busy(error):
+                raise
+        return None
 
     def _patiently(self, act: Callable[..., Result], *arguments: object) -> Result:
         started = None
@@ -233,7 +247,7 @@ class Database:
 
     def transaction(self) -> Transaction:
         """Run a `with` block in one write transaction: committed as a whole, or not at all."""
-        return Transaction(self)
+        return self._transaction
 
     def fetch(self, statement: str, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a SELECT outside a transaction; StoreError where the database can't be read."""
@@ -247,8 +261,10 @@ class Database:
 
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
-        self._patiently(self.connection.execute, "COMMIT")
-        self._turn.pass_on()
+        if self._at_once("COMMIT", _NO_VALUES) is None:
+            self._patiently(self.connection.execute, "COMMIT")
+        if self._turn.is_ours:
+            self._turn.pass_on()
 
     def rollback(self) -> None:
         """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
@@ -322,7 +338,7 @@ def _make_file(path: str) -> None:
 
 
 class Transaction:
-    """One write transaction of a Database, as a `with` block; each job pays for one, so it is a plain class."""
+    """A write transaction of a Database, as a `with` block; one after the other, so one object serves for all."""
 
     __slots__ = ("_database",)
 
@@ -356,6 +372,5 @@ class Transaction:
 _MOST_DESCRIPTORS = 256
 
 
-def _text(raw: bytes) -> str:
-    # Another program can store bytes that are no UTF-8; they must spoil their own row only.
-    return raw.decode("utf-8", "surrogateescape")
+# Another program can store bytes that are no UTF-8; they must spoil their own row only.
+_text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
