@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bgjob import clock, run_background_job, sql
+from bgjob import clock, enqueue, run_background_job, sql
 from bgjob.errors import ForeignDatabaseError, StoreError
 from bgjob.store.connection import Database
 
@@ -352,6 +352,28 @@ def test_an_older_database_gets_what_is_missing_and_keeps_its_rows(
     assert project.jobs("id, params, colour") == [(1, "[1]", None)]
     assert project.sql("PRAGMA user_version") == [(len(sql.MIGRATIONS),)]
     assert run_background_job("app.jobs.Job")
+
+
+@pytest.mark.parametrize("version", range(1, len(sql.MIGRATIONS)))
+def test_a_database_of_each_older_version_is_drained_in_order(
+    project: Project, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    project.write_jobs("class Job:\n    def execute(self):\n        pass\n")
+    monkeypatch.setattr(sql, "MIGRATIONS", sql.MIGRATIONS[:version])
+    for priority in (1, 3, 2):
+        run_background_job("app.jobs.Job", priority=priority)
+    project.sql(
+        "UPDATE custom_jobs SET status = 'processing', runner = 7, worker = '1 1 -', started_at = created_at "
+        "WHERE id = 1"
+    )
+    enqueue.disconnect()
+    monkeypatch.undo()
+
+    project.tick()
+
+    assert project.sql("PRAGMA user_version") == [(len(sql.MIGRATIONS),)]
+    assert project.jobs("id, status, crash_count") == [(1, "completed", 1), (2, "completed", 0), (3, "completed", 0)]
+    assert project.sql("SELECT id FROM custom_jobs WHERE id > 1 ORDER BY started_at") == [(2,), (3,)]
 
 
 def test_an_older_database_is_told_as_such_to_those_who_only_read_until_someone_writes(
