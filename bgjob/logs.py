@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAIN = "background_jobs.log"
 ERRORS = "background_jobs_errors.log"
 _LONGEST_VALUE = 1_000
+_LOOK_EVERY = 0.001  # seconds; a line that follows sooner goes where the one before it went
 _NAPS = (0.001, 0.01, 0.05)  # a line that is as short after these is not just being written by another process
 
 
@@ -40,21 +41,25 @@ class LogFile:
         self._file: int | None = None
         self._identity = (0, 0)
         self._seal: int | tuple[int, int] | None = None
+        self._next_look = 0.0  # when we look again whether the file was moved
         self._end: int | None = None  # after our last line; where the file still ends there, nobody has written since
         self.trouble: str | None = None
 
     def write(self, text: str) -> None:
         """Append `text` in one write. Trouble is remembered in `trouble`, never raised: a log must not stop a job."""
         try:
-            size = self._open_if_moved()
-            assert self._file is not None  # noqa: S101  # for the type checker alone
+            now = clock.monotonic()
+            file, size = self._file, self._end
+            if file is None or size is None or now >= self._next_look or seal.of(file) != self._seal:
+                file, size = self._open_if_moved()
+                self._next_look = now + _LOOK_EVERY
             line = text.encode("utf-8", "backslashreplace")
-            if size != self._end and self._is_cut_short(self._file, size):
+            if size != self._end and self._is_cut_short(file, size):
                 line = b"\n" + line
             self._end = None
             rest = line
             while rest:  # a short write happens only on a disk that is full
-                rest = rest[os.write(self._file, rest) :]
+                rest = rest[os.write(file, rest) :]
             self._end = size + len(line)
         except OSError as error:
             self.trouble = f"{self.path} can't be written ({error.strerror or error}); jobs go on without it"
@@ -82,15 +87,15 @@ class LogFile:
         finally:
             os.close(file)
 
-    def _open_if_moved(self) -> int:
-        """Make sure that the file is open, and is still the one at its path; return its size."""
+    def _open_if_moved(self) -> tuple[int, int]:
+        """Make sure that the file is open, and is still the one at its path; return its descriptor and its size."""
         try:
             stat = os.stat(self.path)
         except FileNotFoundError:
             stat = None
         if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
             if seal.of(self._file) == self._seal:
-                return stat.st_size
+                return self._file, stat.st_size
             self.forget()  # a job closed it, and the number may be another file's by now
         self.close()
         with contextlib.suppress(FileExistsError):
@@ -101,7 +106,7 @@ class LogFile:
         stat = os.fstat(self._file)
         self._identity = stat.st_dev, stat.st_ino
         self._seal = seal.put_on(self._file)
-        return stat.st_size
+        return self._file, stat.st_size
 
     def rotate_if_large(self) -> None:
         """Runner: move the file aside once it is past its size, and the older ones on by one."""
@@ -124,12 +129,14 @@ class LogFile:
     def forget(self) -> None:
         """Forget the descriptor, which is closed already; the next write opens the file again."""
         self._file = None
+        self._end = None
 
     def close(self) -> None:
         """Close the file; the next write opens it again."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        self._end = None
 
 
 class Logs:
@@ -148,7 +155,7 @@ class Logs:
     def complete(self, job: ClaimedJob, now: dt.datetime, *, duration: float) -> None:
         """A job is completed."""
         self.main.write(
-            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.attempt} status=completed "
+            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.retry_count + 1} status=completed "
             f"duration={duration:.6f}s\n"
         )
 

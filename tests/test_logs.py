@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import run_background_job, run_background_jobs
+from bgjob import clock, run_background_job, run_background_jobs
 from bgjob.logs import LogFile
 from tests.conftest import CODE, wait_until
 
@@ -319,6 +319,40 @@ def test_a_log_that_is_moved_away_during_a_job_is_opened_anew(project: Project) 
 
     assert [line.split()[3:5] for line in events((project.folder / "moved.log").read_text())] == [["complete", "job=1"]]
     assert [line.split()[3] for line in events(project.log())] == ["complete", "tick"]
+
+
+def test_whether_the_log_was_moved_is_looked_at_once_in_a_millisecond(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogFile(str(tmp_path / "log"), max_size=1, files=1)
+    instant = 5.0
+    monkeypatch.setattr(clock, "monotonic", lambda: instant)
+    log.write("first\n")
+    (tmp_path / "log").rename(tmp_path / "moved")
+
+    instant = 5.0009
+    log.write("second\n")
+    instant = 5.0011
+    log.write("third\n")
+    log.close()
+
+    assert (tmp_path / "moved").read_text() == "first\nsecond\n"
+    assert (tmp_path / "log").read_text() == "third\n"
+
+
+def test_a_log_that_was_closed_is_never_written_to_its_old_number(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "log"), max_size=1, files=1)
+    log.write("first\n")
+    assert log._file is not None
+    stranger = os.open(tmp_path / "stranger", os.O_RDWR | os.O_CREAT)
+    os.dup2(stranger, log._file)
+
+    log.write("second\n")
+
+    assert (tmp_path / "stranger").read_text() == ""
+    assert (tmp_path / "log").read_text() == "first\nsecond\n"
+    os.close(stranger)
+    log.close()
 
 
 def test_a_log_that_is_truncated_in_place_is_written_from_its_beginning(project: Project) -> None:
