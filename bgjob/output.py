@@ -21,6 +21,7 @@ _TOTAL = struct.Struct("q")
 _BUSY_AT = 8
 _KEPT_AT = 16
 _CHUNK = 65_536
+_NOTHING = bytes(4)
 _CHUNKS_A_TURN = 32
 _COLLECT_SECONDS = 2.0
 
@@ -34,6 +35,7 @@ class Capture:
         self.has_ended = False
         os.set_blocking(self.reader, False)
         self._memory = mmap.mmap(-1, _KEPT_AT + 2 * HALF)
+        self._waiting = bytearray(_NOTHING)  # a C int: how many bytes stand in the pipe
 
     def runner_side(self) -> None:
         """Runner, after the fork: let go of the worker's end, so that the pipe ends with the worker."""
@@ -88,7 +90,7 @@ class Capture:
 
     def empty(self) -> None:
         """Worker, between two jobs: forget what was kept."""
-        if self._total:
+        if _TOTAL.unpack_from(self._memory)[0]:
             _TOTAL.pack_into(self._memory, 0, 0)
 
     def worker_side(self) -> None:
@@ -109,15 +111,14 @@ class Capture:
             if clock.monotonic() > deadline:
                 break
             time.sleep(0.0002)
-        if not self._total:
-            return ""
-        return self.kept()
+        return self.kept() if _TOTAL.unpack_from(self._memory)[0] else ""
 
     def _waiting_in_pipe(self) -> bool:
         try:
-            return fcntl.ioctl(self.writer, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+            fcntl.ioctl(self.writer, termios.FIONREAD, self._waiting)
         except OSError:  # the job closed it
             return False
+        return self._waiting != _NOTHING
 
     def close(self) -> None:
         """Runner: let go of everything."""

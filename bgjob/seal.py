@@ -14,10 +14,41 @@ import signal
 
 from bgjob import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _CAN_BE_SEALED = hasattr(fcntl, "F_SETSIG")
 # Of a pipe: a job that asks for O_ASYNC on its output is sent the signal that the system would send without a seal.
 PLAIN = signal.SIGIO
+_GET = itertools.repeat(getattr(fcntl, "F_GETSIG", 0))
 _numbers = itertools.cycle(number for number in range(1, 65) if number != PLAIN)  # signals that there are
+
+
+class Seals:
+    """The seals of several open files, which are looked at in one go."""
+
+    def __init__(self, descriptors: Iterable[int]) -> None:
+        """Remember what is open under these numbers; where that is ours alone, `put_on` comes first."""
+        self._descriptors = [*descriptors]
+        self._seals = [*map(of, self._descriptors)]
+
+    @classmethod
+    def put_on(cls, descriptors: Iterable[int]) -> Seals:
+        """Seal what is open under these numbers and is ours alone."""
+        descriptors = [*descriptors]
+        for descriptor in descriptors:
+            put_on(descriptor)
+        return cls(descriptors)
+
+    def are_whole(self) -> bool:
+        """Return whether each number still stands for its file."""
+        try:  # Python's calls would take longer than the system's
+            if _CAN_BE_SEALED and [*map(fcntl.fcntl, self._descriptors, _GET)] == self._seals:
+                return True
+        except OSError:
+            pass
+        return [*map(of, self._descriptors)] == self._seals
 
 
 def put_on(descriptor: int, number: int | None = None) -> int | tuple[int, int] | None:

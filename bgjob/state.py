@@ -12,7 +12,7 @@ import signal
 import sys
 from functools import partial
 
-from bgjob import seal
+from bgjob.seal import Seals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ class ProcessState:
         self._path = list(sys.path)
         self._environ = os.environ
         self._environment = dict(_environment())
-        self._picture = _picture()
-        self._handlers = _handlers()
+        self._probes: tuple[Callable[[], object], ...] = (
+            *_PROBES,
+            partial(os.umask, _umask()),
+        )  # which sets it to what it was, too
+        self._picture: list[object] = [*map(operator.call, self._probes)]
+        self._files_of_streams = Seals(range(3))
+        self._handlers = [*map(_signal.getsignal, _HANDLERS)]
         self._lowest_free = _lowest_free_descriptor()
         self._memory = _memory()
 
@@ -49,29 +54,27 @@ class ProcessState:
         What the job put in the place of something is compared by identity, for to ask it anything would run its code.
         """
         try:
-            return self._is_different()
+            if (
+                not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
+                or sys.stdin.closed
+                or sys.stdout.closed
+                or sys.stderr.closed
+                or type(sys.path) is not list
+                or len(sys.path) != len(self._path)
+                or not all(map(operator.is_, sys.path, self._path))
+                or os.environ is not self._environ
+                or _environment() != self._environment
+                or [*map(operator.call, self._probes)] != self._picture
+                or not self._files_of_streams.are_whole()
+                or not all(map(operator.is_, map(_signal.getsignal, _HANDLERS), self._handlers))
+                or _has_children()
+                or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
+            ):
+                return True
+            self._jobs += 1
+            return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
         except BaseException:  # noqa: BLE001  # the job may have deleted or replaced whatever we look at
             return True
-
-    def _is_different(self) -> bool:
-        if (
-            not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
-            or sys.stdin.closed
-            or sys.stdout.closed
-            or sys.stderr.closed
-            or type(sys.path) is not list
-            or len(sys.path) != len(self._path)
-            or not all(map(operator.is_, sys.path, self._path))
-            or os.environ is not self._environ
-            or _environment() != self._environment
-            or _picture() != self._picture
-            or not all(map(operator.is_, _handlers(), self._handlers))
-            or _has_children()
-            or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
-        ):
-            return True
-        self._jobs += 1
-        return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
 
 
 def _folder() -> str:
@@ -90,7 +93,6 @@ def _umask() -> int:
 # Bound once, and called without a line of Python between: these calls are a good part of what a small job costs.
 _PROBES: tuple[Callable[[], object], ...] = (
     _folder,
-    _umask,
     _thread._count,  # noqa: SLF001  # threading's own count misses threads started below it
     sys.getrecursionlimit,
     sys.get_int_max_str_digits,
@@ -102,16 +104,7 @@ _PROBES: tuple[Callable[[], object], ...] = (
     partial(_signal.pthread_sigmask, _signal.SIG_BLOCK, ()),
     *(partial(_signal.getitimer, timer) for timer in _TIMERS),
     *(partial(resource.getrlimit, limit) for limit in _LIMITS),
-    *(partial(seal.of, stream) for stream in range(3)),
 )
-
-
-def _picture() -> list[object]:
-    return [*map(operator.call, _PROBES)]
-
-
-def _handlers() -> list[object]:
-    return [*map(_signal.getsignal, _HANDLERS)]
 
 
 def _environment() -> dict[bytes, bytes]:
@@ -140,16 +133,3 @@ def _memory() -> int:
             return int(statm.read().split()[1]) * _PAGE_KB
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-class OpenFiles:
-    """Files of the worker's own that must stay what they are while a job runs: the database's and the output's."""
-
-    def __init__(self, descriptors: list[int]) -> None:
-        """Seal what is open under these numbers."""
-        self._descriptors = descriptors
-        self._seals = [*map(seal.put_on, descriptors)]
-
-    def are_ours(self) -> bool:
-        """Return whether each number still stands for its file: a job may have closed all files that it found."""
-        return [*map(seal.of, self._descriptors)] == self._seals

@@ -15,9 +15,10 @@ from bgjob import clock, deadline, execution, process, reporting
 from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
+from bgjob.seal import Seals
 from bgjob.settlement import settle, tell
 from bgjob.slot import BOOT_FAILED, ENDED, FILES_CLOSED, IDLE, STORE_FAILED, Slot
-from bgjob.state import OpenFiles, ProcessState
+from bgjob.state import ProcessState
 from bgjob.store.connection import Database
 from bgjob.store.jobs import JobStore, Owner
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bgjob.tally import Tally
 
 SECONDS_FOR_BOOT = 300.0
+_LOOK_AT_LOG_EVERY = 0.001  # seconds; after a job that took longer in any case
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 
 
@@ -68,6 +70,7 @@ class Worker:
         self._parent = os.getppid()
         self._must_be_replaced = False
         self._has_run = False
+        self._next_look_at_log = 0.0
 
     @classmethod
     def in_process(cls, config: Config, *, runner: int, workers: int, logs: Logs, console: Console) -> Worker:
@@ -128,7 +131,7 @@ class Worker:
 
     def _work(self, store: JobStore, only: int | None) -> None:
         state = ProcessState()
-        self._files = OpenFiles([*store.database.descriptors(), *([self._capture.writer] if self._capture else [])])
+        self._files = Seals.put_on([*store.database.descriptors(), *([self._capture.writer] if self._capture else [])])
         if only is not None:
             with store.transaction():
                 job = store.claim_one(only, self._owner, clock.now())
@@ -197,7 +200,7 @@ class Worker:
         duration = ended - since
         self._slot.settle(job.id, since, ended + SECONDS_TO_SETTLE)
         output = self._flushed_output()
-        self._look_what_is_left(store, state, outcome, rules)
+        self._look_what_is_left(store, state, outcome, rules, ended)
         reached = self._slot.board.take()
         following = None
         with store.transaction():
@@ -228,16 +231,18 @@ class Worker:
         return outcome
 
     def _look_what_is_left(
-        self, store: JobStore, state: ProcessState, outcome: Outcome, rules: ClassRules | None
+        self, store: JobStore, state: ProcessState, outcome: Outcome, rules: ClassRules | None, ended: float
     ) -> None:
         """Look what the job has left of this process, and decide whether another job may run in it."""
-        if not self._files.are_ours():
+        if not self._files.are_whole():
             # The job closed files that it had not opened; those of the database may be other files by now.
             self._slot.ending = FILES_CLOSED
             os._exit(1)
-        if store.database.has_lost_its_log():
-            store.database.reopen()
-            self._must_be_replaced = True
+        if ended >= self._next_look_at_log:
+            self._next_look_at_log = ended + _LOOK_AT_LOG_EVERY
+            if store.database.has_lost_its_log():
+                store.database.reopen()
+                self._must_be_replaced = True
         if state.has_changed() or isinstance(outcome, TimedOut) or (rules is not None and rules.fresh):
             self._must_be_replaced = True
         self._has_run = True
