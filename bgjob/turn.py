@@ -52,8 +52,13 @@ class Turn:
         self._skipped_from = 0.0
 
     def may_be_skipped(self) -> None:
-        """Say that our writing syncs nothing, so that nobody waits for it for long, and nearly always nobody does."""
+        """Say that our writing syncs nothing, so that nobody waits for it for long, and nearly always nobody does.
+
+        The file is made all the same, for its age tells how long this queue has been in use (watch.py).
+        """
         self.is_skipped = self._can_be_skipped = True
+        if self._file is None:
+            self._open()
 
     def take(self) -> None:
         """Wait for our turn, for a second at most; then go on without it.

@@ -202,7 +202,13 @@ def test_who_syncs_nothing_takes_turns_only_after_it_has_met_another_writer(
     instant = 5.0
     monkeypatch.setattr(clock, "monotonic", lambda: instant)
     path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
-    quick, full = Database(str(path), durability="normal"), Database(str(path), durability="full")
+    Database(str(path)).close()
+    lock.unlink()
+    Database(str(path), read_only=True).close()
+    assert not lock.exists()
+    quick = Database(str(path), durability="normal")
+    assert lock.exists()
+    full = Database(str(path), durability="full")
     other = sqlite3.connect(path, isolation_level=None)
     monkeypatch.setattr(time, "sleep", lambda _: other.rollback())
 

@@ -105,7 +105,7 @@ class Database:
         self.connection.execute("PRAGMA wal_autocheckpoint = 2000")
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
         self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None
-        if journal_mode == "wal" and durability == "normal":
+        if journal_mode == "wal" and durability == "normal" and not read_only:
             self._turn.may_be_skipped()
 
     def close(self) -> None:
