@@ -26,7 +26,7 @@ LONGEST_ERROR = 1_000
 LONGEST_TRACEBACK = 16_000
 _LONGEST_FRAMES = 60
 _SUCCEEDED = Succeeded()
-_ITSELF = ("__name__",)  # the module, not the package above it
+_ITSELF = ("__name__",)  # any name that each module has: asks for the module, not for the package above it
 _NO_SPAN: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
 

@@ -42,7 +42,9 @@ class LogFile:
         self._identity = (0, 0)
         self._seal: int | tuple[int, int] | None = None
         self._next_look = 0.0  # when we look again whether the file was moved
-        self._end: int | None = None  # after our last line; where the file still ends there, nobody has written since
+        # After our last line: where the file still ends there, nobody has written since. Between two looks we take that
+        # for its size, and see what others wrote at the next one.
+        self._end: int | None = None
         self.trouble: str | None = None
 
     def write(self, text: str) -> None:
@@ -50,7 +52,7 @@ class LogFile:
         try:
             now = clock.monotonic()
             file, size = self._file, self._end
-            if file is None or size is None or now >= self._next_look or seal.of(file) != self._seal:
+            if now >= self._next_look or file is None or size is None or seal.of(file) != self._seal:
                 file, size = self._open_if_moved()
                 self._next_look = now + _LOOK_EVERY
             line = text.encode("utf-8", "backslashreplace")
@@ -114,6 +116,7 @@ class LogFile:
             self._open_if_moved()  # so that a log which can't be written shows here, where someone can say so
             if os.stat(self.path).st_size < self._max_size:
                 return
+            self._next_look = 0.0
             for number in range(self._files - 1, 1, -1):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(f"{self.path}.{number - 1}", f"{self.path}.{number}")
@@ -155,7 +158,7 @@ class Logs:
     def complete(self, job: ClaimedJob, now: dt.datetime, *, duration: float) -> None:
         """A job is completed."""
         self.main.write(
-            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.retry_count + 1} status=completed "
+            f"{clock.to_text(now)} INFO complete {_named(job)} attempt={job.attempt} status=completed "
             f"duration={duration:.6f}s\n"
         )
 

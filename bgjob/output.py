@@ -20,8 +20,8 @@ HALF = 32 * 1024  # the first and the last so many bytes of a job's output are k
 _TOTAL = struct.Struct("q")
 _BUSY_AT = 8
 _KEPT_AT = 16
+_NO_BYTES = bytes(4)
 _CHUNK = 65_536
-_NOTHING = bytes(4)
 _CHUNKS_A_TURN = 32
 _COLLECT_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ class Capture:
         self.has_ended = False
         os.set_blocking(self.reader, False)
         self._memory = mmap.mmap(-1, _KEPT_AT + 2 * HALF)
-        self._waiting = bytearray(_NOTHING)  # a C int: how many bytes stand in the pipe
+        self._waiting = bytearray(_NO_BYTES)  # a C int: how many bytes stand in the pipe
 
     def runner_side(self) -> None:
         """Runner, after the fork: let go of the worker's end, so that the pipe ends with the worker."""
@@ -90,7 +90,7 @@ class Capture:
 
     def empty(self) -> None:
         """Worker, between two jobs: forget what was kept."""
-        if _TOTAL.unpack_from(self._memory)[0]:
+        if self._total:
             _TOTAL.pack_into(self._memory, 0, 0)
 
     def worker_side(self) -> None:
@@ -111,14 +111,14 @@ class Capture:
             if clock.monotonic() > deadline:
                 break
             time.sleep(0.0002)
-        return self.kept() if _TOTAL.unpack_from(self._memory)[0] else ""
+        return self.kept() if self._total else ""
 
     def _waiting_in_pipe(self) -> bool:
         try:
             fcntl.ioctl(self.writer, termios.FIONREAD, self._waiting)
         except OSError:  # the job closed it
             return False
-        return self._waiting != _NOTHING
+        return self._waiting != _NO_BYTES
 
     def close(self) -> None:
         """Runner: let go of everything."""

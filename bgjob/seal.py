@@ -2,7 +2,7 @@
 
 Linux keeps with each open file the number of a signal for O_ASYNC, which we never ask for (fcntl(2), F_SETSIG). So that
 number serves as a seal: a file that comes to the descriptor later has none, another one of ours has another. To read it
-takes a third of an fstat, of whose sixteen fields Python makes objects; and each job that is run asks for ten.
+takes a third of an fstat, of whose sixteen fields Python makes objects; and each job that is run asks for eight.
 """
 
 from __future__ import annotations
@@ -29,21 +29,13 @@ class Seals:
     """The seals of several open files, which are looked at in one go."""
 
     def __init__(self, descriptors: Iterable[int]) -> None:
-        """Remember what is open under these numbers; where that is ours alone, `put_on` comes first."""
+        """Remember what is open under these numbers. Files that are ours alone are sealed before, by `put_on`."""
         self._descriptors = [*descriptors]
         self._seals = [*map(of, self._descriptors)]
 
-    @classmethod
-    def put_on(cls, descriptors: Iterable[int]) -> Seals:
-        """Seal what is open under these numbers and is ours alone."""
-        descriptors = [*descriptors]
-        for descriptor in descriptors:
-            put_on(descriptor)
-        return cls(descriptors)
-
     def are_whole(self) -> bool:
         """Return whether each number still stands for its file."""
-        try:  # Python's calls would take longer than the system's
+        try:  # all in one go where all are sealed; `of` is a call of Python's for each
             if _CAN_BE_SEALED and [*map(fcntl.fcntl, self._descriptors, _GET)] == self._seals:
                 return True
         except OSError:

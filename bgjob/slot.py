@@ -22,7 +22,6 @@ STARTING, BUSY, IDLE, SETTLING = range(4)
 ENDED, BOOT_FAILED, STORE_FAILED, FILES_CLOSED = range(4)
 
 _JOB = struct.Struct("qdd")
-_JOB_AND_STATE = struct.Struct("qddB")
 _STATE_AT = _JOB.size
 _STOP_AT = _STATE_AT + 1
 _MUTE_AT = _STATE_AT + 2
@@ -44,7 +43,8 @@ class Slot:
 
     def begin(self, job_id: int, since: float, kill_at: float) -> None:
         """Worker: note the job it starts, the monotonic instant, and the one after which the runner shall kill it."""
-        _JOB_AND_STATE.pack_into(self._memory, 0, job_id, since, kill_at, BUSY)
+        self._memory[_STATE_AT] = BUSY
+        _JOB.pack_into(self._memory, 0, job_id, since, kill_at)
 
     def note(self, job_id: int, since: float, kill_at: float) -> None:
         """Worker: note these without being on a job (0) yet: `boot` must not take for ever either."""
@@ -52,7 +52,8 @@ class Slot:
 
     def settle(self, job_id: int, since: float, kill_at: float) -> None:
         """Worker: note that the job's own code has ended, and that its end is being written."""
-        _JOB_AND_STATE.pack_into(self._memory, 0, job_id, since, kill_at, SETTLING)
+        _JOB.pack_into(self._memory, 0, job_id, since, kill_at)
+        self._memory[_STATE_AT] = SETTLING
 
     def finish(self) -> None:
         """Worker: note that it is on no job any more."""

@@ -193,10 +193,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runners ADD COLUMN released INTEGER NOT NULL DEFAULT 0",
     ),
     (
-        # What is processing stands right before what is ready, mostly on the same page: so a claim and a settlement
-        # write one page where two indexes would have them write two. Each half of the condition follows from what a
-        # query for either status says. Who counts all that is ready says it in these very words: then SQLite tests
-        # nothing for each entry. `promoted` is among the columns so that nobody else must look at the rows for it.
+        # What is processing stands right before what is ready, mostly on the same page: a claim and a settlement write
+        # one page where two indexes would have them write two. SQLite uses a partial index where the query implies its
+        # condition: `status = 'processing'` does, and so does `status = 'pending' AND (available_at IS NULL OR
+        # promoted = 1)`. `promoted` is a column so that a count reads no row. Older code asks for the index by its name.
         "DROP INDEX custom_jobs_processing",
         "DROP INDEX custom_jobs_ready",
         """
@@ -284,7 +284,9 @@ LOOK = """
         EXISTS (SELECT 1 FROM pause) AS is_paused
 """
 
-# From the two indexes of what is pending; none while the queue is paused, for none of it is being worked off.
+# From the two indexes of what is pending; none while the queue is paused, for none of it is being worked off. Here and
+# wherever all that is ready is walked over, it is asked for in its index's own words (MIGRATIONS): then SQLite tests
+# nothing for each entry.
 COUNT_DUE = """
     SELECT
         CASE WHEN EXISTS (SELECT 1 FROM pause) THEN 0 ELSE

@@ -54,27 +54,30 @@ class ProcessState:
         What the job put in the place of something is compared by identity, for to ask it anything would run its code.
         """
         try:
-            if (
-                not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
-                or sys.stdin.closed
-                or sys.stdout.closed
-                or sys.stderr.closed
-                or type(sys.path) is not list
-                or len(sys.path) != len(self._path)
-                or not all(map(operator.is_, sys.path, self._path))
-                or os.environ is not self._environ
-                or _environment() != self._environment
-                or [*map(operator.call, self._probes)] != self._picture
-                or not self._files_of_streams.are_whole()
-                or not all(map(operator.is_, map(_signal.getsignal, _HANDLERS), self._handlers))
-                or _has_children()
-                or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
-            ):
-                return True
-            self._jobs += 1
-            return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
+            return self._is_different()
         except BaseException:  # noqa: BLE001  # the job may have deleted or replaced whatever we look at
             return True
+
+    def _is_different(self) -> bool:
+        if (
+            not all(map(operator.is_, (sys.stdin, sys.stdout, sys.stderr), self._streams))
+            or sys.stdin.closed
+            or sys.stdout.closed
+            or sys.stderr.closed
+            or type(sys.path) is not list
+            or len(sys.path) != len(self._path)
+            or not all(map(operator.is_, sys.path, self._path))
+            or os.environ is not self._environ
+            or _environment() != self._environment
+            or [*map(operator.call, self._probes)] != self._picture
+            or not self._files_of_streams.are_whole()
+            or not all(map(operator.is_, map(_signal.getsignal, _HANDLERS), self._handlers))
+            or _has_children()
+            or _lowest_free_descriptor() > self._lowest_free + _MOST_LEAKED_DESCRIPTORS
+        ):
+            return True
+        self._jobs += 1
+        return self._jobs % _NOW_AND_THEN == 0 and _memory() > self._memory + _MOST_GROWTH_KB
 
 
 def _folder() -> str:

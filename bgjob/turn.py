@@ -2,8 +2,9 @@
 
 SQLite does not queue those who wait for its write lock. One that writes again and again can keep another waiting for
 seconds, and their attempts in vain cost more than the writing. So before it writes, a process takes a lock of our own
-beside the database. It is only a courtesy: nothing depends on it, other programs don't know it, and nobody waits for
-long for a process that was stopped while it had its turn.
+beside the database; one that syncs nothing does so only after it met another writer. It is only a courtesy: nothing
+depends on it, other programs don't know it, and nobody waits for long for a process that was stopped while it had its
+turn. Nobody waits in the kernel, for that has no time limit without a signal or a thread, in a process not ours.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bgjob import clock, seal
 # How long a writer waits for its turn; and, once that was in vain, how long it doesn't wait again.
 LONGEST_WAIT = 1.0
 NO_COURTESY_FOR = 30.0
-# After so many seconds whoever may skip its turn tries again.
+# How long a writer that may try first takes turns once it has met another one.
 IN_TURNS_FOR = 0.1
 # At first whoever waits looks again and again, for a tenth of a millisecond: a write that syncs nothing is over sooner
 # than a nap would be, and two workers that take turns would spend their time being woken.
@@ -46,35 +47,38 @@ class Turn:
         self._path = path
         self._file: int | None = None
         self._seal: int | tuple[int, int] | None = None
-        self.is_ours = False  # whether there is something to pass on
-        self.is_skipped = False  # whether to try without it first
-        self._can_be_skipped = False
-        self._skipped_from = 0.0
+        self._is_ours = False
+        self.tries_first = False  # whether to write at once, and ask for the turn only after that was in vain
+        self._may_try_first = False
+        self._tries_again_at = 0.0
 
-    def may_be_skipped(self) -> None:
-        """Say that our writing syncs nothing, so that nobody waits for it for long, and nearly always nobody does.
+    def allow_trying_first(self) -> None:
+        """Say that our writing syncs nothing: nobody waits for it for long, and nearly always there is nobody else.
 
         The file is made all the same, for its age tells how long this queue has been in use (watch.py).
         """
-        self.is_skipped = self._can_be_skipped = True
+        self.tries_first = self._may_try_first = True
         if self._file is None:
             self._open()
 
     def take(self) -> None:
-        """Wait for our turn, for a second at most; then go on without it.
-
-        Whoever may skip it, and tried that in vain, takes each turn for a while: two that write again and again are
-        quicker in turns than in each other's way.
-        """
-        if self._can_be_skipped:
-            now = clock.monotonic()
-            if self.is_skipped:
-                self.is_skipped, self._skipped_from = False, now + IN_TURNS_FOR
-            else:
-                self.is_skipped = now >= self._skipped_from
+        """Wait for our turn, for a second at most; then go on without it."""
+        if self._may_try_first:
+            self._note_meeting()
         if self._file is None or seal.of(self._file) != self._seal:
             self._open()
-        self.is_ours = self._lock() or self._waited()
+        self._is_ours = self._lock() or self._waited()
+
+    def _note_meeting(self) -> None:
+        """Take turns for a while after an attempt in vain: two that write again and again would be in each other's way.
+
+        The first turn after that while is still taken; the next write tries first again.
+        """
+        now = clock.monotonic()
+        if self.tries_first:
+            self.tries_first, self._tries_again_at = False, now + IN_TURNS_FOR
+        else:
+            self.tries_first = now >= self._tries_again_at
 
     def _open(self) -> None:
         # Not closed first: if somebody else has closed it, the number may be a stranger's file by now.
@@ -112,15 +116,15 @@ class Turn:
 
     def pass_on(self) -> None:
         """Let others write."""
-        if self.is_ours and self._file is not None:
+        if self._is_ours and self._file is not None:
             try:  # noqa: SIM105  # contextlib.suppress would take a microsecond of each job
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
             except OSError:
                 pass  # whoever closed the file has given it back
-        self.is_ours = False
+        self._is_ours = False
 
     def close(self) -> None:
         """Close the file, which also ends our turn; closing twice is fine."""
-        file, self._file, self.is_ours = self._file, None, False
+        file, self._file, self._is_ours = self._file, None, False
         if file is not None and seal.of(file) == self._seal:
             os.close(file)

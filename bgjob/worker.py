@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 
-from bgjob import clock, deadline, execution, process, reporting
+from bgjob import clock, deadline, execution, process, reporting, seal
 from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from bgjob.tally import Tally
 
 SECONDS_FOR_BOOT = 300.0
-_LOOK_AT_LOG_EVERY = 0.001  # seconds; after a job that took longer in any case
+# Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again;
+# where `keep_log` works that takes somebody who deletes it by hand.
+_LOOK_AT_WAL_EVERY = 0.001
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 
 
@@ -70,7 +72,7 @@ class Worker:
         self._parent = os.getppid()
         self._must_be_replaced = False
         self._has_run = False
-        self._next_look_at_log = 0.0
+        self._next_look_at_wal = 0.0
 
     @classmethod
     def in_process(cls, config: Config, *, runner: int, workers: int, logs: Logs, console: Console) -> Worker:
@@ -131,7 +133,10 @@ class Worker:
 
     def _work(self, store: JobStore, only: int | None) -> None:
         state = ProcessState()
-        self._files = Seals.put_on([*store.database.descriptors(), *([self._capture.writer] if self._capture else [])])
+        files = [*store.database.descriptors(), *([self._capture.writer] if self._capture else [])]
+        for file in files:
+            seal.put_on(file)
+        self._files = Seals(files)
         if only is not None:
             with store.transaction():
                 job = store.claim_one(only, self._owner, clock.now())
@@ -238,8 +243,8 @@ class Worker:
             # The job closed files that it had not opened; those of the database may be other files by now.
             self._slot.ending = FILES_CLOSED
             os._exit(1)
-        if ended >= self._next_look_at_log:
-            self._next_look_at_log = ended + _LOOK_AT_LOG_EVERY
+        if ended >= self._next_look_at_wal:
+            self._next_look_at_wal = ended + _LOOK_AT_WAL_EVERY
             if store.database.has_lost_its_log():
                 store.database.reopen()
                 self._must_be_replaced = True

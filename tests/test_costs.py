@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgjob import sql
-from bgjob.store.connection import Database
 from tests.conftest import CODE
 from tests.warm import require_strace
 
@@ -207,41 +205,6 @@ def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None
     before, after = counts(project)
     assert (after["statements"] - before["statements"]) / 11 <= 4  # begin, complete, claim, commit
     assert (after["calls"] - before["calls"]) / 11 <= 68  # counted: 63
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("ANYTHING_DUE", "RUNNERS_AT_WORK", "LOOK", "DUE_SINCE", "READY_HEAD", "CLAIM", "CLAIM_ONE", "COMPLETE"),
-        *("HELD_BY_OTHERS", "HELD_BY_WORKER", "STANDING", "COUNT_DUE", "OLDEST_DUE", "RUNNING", "NEXT_READY"),
-    ],
-)
-def test_what_is_asked_again_and_again_reads_what_is_pending_or_processing_alone(tmp_path: Path, name: str) -> None:
-    database = Database(str(tmp_path / "jobs.sqlite3"))
-
-    looks = looks_at_jobs(database, getattr(sql, name))
-
-    assert looks
-    assert [text for text in looks if "custom_jobs_" not in text and "PRIMARY KEY" not in text] == []
-    database.close()
-
-
-def looks_at_jobs(database: Database, statement: str) -> list[str]:
-    """Return SQLite's words for each of its looks at the jobs."""
-    values = dict.fromkeys(re.findall(r":(\w+)", statement), 0)
-    plan = database.fetch(f"EXPLAIN QUERY PLAN {statement}", values)
-    return [text for *_, text in plan if "custom_jobs" in text]
-
-
-@pytest.mark.parametrize("name", ["ANYTHING_DUE", "LOOK", "COUNT_DUE", "STANDING", "COUNTS"])
-def test_who_counts_what_is_ready_or_processing_reads_no_row(tmp_path: Path, name: str) -> None:
-    database = Database(str(tmp_path / "jobs.sqlite3"))
-
-    looks = [look for look in looks_at_jobs(database, getattr(sql, name)) if "custom_jobs_ready" in look]
-
-    assert looks
-    assert [text for text in looks if "COVERING" not in text] == []
-    database.close()
 
 
 # How often the system is called

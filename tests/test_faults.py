@@ -404,12 +404,15 @@ class FailingConnection:
     def __init__(self, real: sqlite3.Connection, *, fail_at: int, code: int) -> None:
         self.real = real
         self._left = fail_at
-        self.failed: object = None  # the statement, until another one comes
+        self._refused: object = None  # the statement, until another one comes
         self._code = code
 
     @property
     def has_failed(self) -> bool:
         return self._left <= 0
+
+    def begin_anew(self) -> None:
+        self._refused = None
 
     def execute(self, *statement: Any) -> object:
         return self._do(self.real.execute, *statement)
@@ -420,8 +423,8 @@ class FailingConnection:
     def _do(self, act: Callable[..., object], *statement: Any) -> object:
         self._left -= 1
         # Whoever finds the database busy asks once more, for the same.
-        is_asked_again = self._left < 0 and self._code == sqlite3.SQLITE_BUSY and statement[0] is self.failed
-        self.failed = None if self._left else statement[0]
+        is_asked_again = self._left < 0 and self._code == sqlite3.SQLITE_BUSY and statement[0] is self._refused
+        self._refused = None if self._left else statement[0]
         if self._left != 0 and not is_asked_again:
             return act(*statement)
         text, rolls_back = FAILURES[self._code]
@@ -498,7 +501,7 @@ def test_when_a_statement_fails_the_error_is_ours_and_all_or_nothing_is_written(
         assert not real.in_transaction
         written = content_of(path)
         if failing.has_failed:
-            failing.failed = None
+            failing.begin_anew()
             act(database)  # the same connection goes on
         after = after or content_of(path)
         database.close()

@@ -340,7 +340,10 @@ def test_whether_the_log_was_moved_is_looked_at_once_in_a_millisecond(
     assert (tmp_path / "log").read_text() == "third\n"
 
 
-def test_a_log_that_was_closed_is_never_written_to_its_old_number(tmp_path: Path) -> None:
+def test_a_log_that_was_closed_is_never_written_to_its_old_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "monotonic", lambda: 5.0)
     log = LogFile(str(tmp_path / "log"), max_size=1, files=1)
     log.write("first\n")
     assert log._file is not None

@@ -87,6 +87,30 @@ def test_a_seal_that_is_put_on_twice_is_the_first_one(ours: int) -> None:
 
 
 @MODES
+@pytest.mark.parametrize("sealed", ["both", "one", "none"])
+def test_several_files_are_whole_until_one_is_another(
+    ours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealing: bool, sealed: str
+) -> None:
+    monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
+    other, stranger = (os.open(tmp_path / name, os.O_RDWR | os.O_CREAT, 0o666) for name in ("other", "stranger"))
+    for file in {"both": [ours, other], "one": [ours], "none": []}[sealed]:
+        seal.put_on(file)
+    seals, none_open = seal.Seals([ours, other]), seal.Seals([ours, 4_242])
+    assert seals.are_whole()
+    assert none_open.are_whole()
+
+    kept = os.dup(other)
+    os.close(other)
+    assert not seals.are_whole()
+    os.dup2(stranger, other)
+    assert not seals.are_whole()
+    os.dup2(kept, other)
+    assert seals.are_whole()
+    for file in (kept, other, stranger):
+        os.close(file)
+
+
+@MODES
 def test_a_closed_number_has_no_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealing: bool) -> None:
     monkeypatch.setattr(seal, "_CAN_BE_SEALED", sealing)
     descriptor = os.open(tmp_path / "ours", os.O_RDWR | os.O_CREAT, 0o666)

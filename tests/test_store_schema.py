@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -417,3 +418,36 @@ def test_a_first_migration_that_fails_makes_no_half_of_a_database(
     assert project.sql("SELECT name FROM sqlite_master") == []
     assert run_background_job("app.jobs.Job")
     assert project.jobs() == [(1, "pending")]
+
+
+OF_EACH_JOB_OR_TICK = [
+    *("ANYTHING_DUE", "RUNNERS_AT_WORK", "LOOK", "DUE_SINCE", "READY_HEAD", "CLAIM", "CLAIM_ONE", "COMPLETE"),
+    *("HELD_BY_OTHERS", "HELD_BY_WORKER", "STANDING", "RUNNING", "NEXT_READY", "COUNT_DUE"),
+]
+OF_ALL_THAT_IS_READY = ["ANYTHING_DUE", "LOOK", "COUNT_DUE", "STANDING", "OLDEST_DUE", "FIRST_DUE_OF_ALL"]
+
+
+@pytest.mark.parametrize("name", OF_EACH_JOB_OR_TICK)
+def test_what_each_job_or_tick_asks_for_is_searched_for_and_not_walked_to(tmp_path: Path, name: str) -> None:
+    plan = looks_at_jobs(tmp_path, getattr(sql, name))
+
+    assert plan
+    assert [look for look in plan if not look.startswith("SEARCH custom_jobs USING")] == []
+    assert [look for look in plan if "custom_jobs_ready" in look and "(status=?" not in look] == []
+
+
+@pytest.mark.parametrize("name", OF_ALL_THAT_IS_READY)
+def test_a_walk_over_what_is_ready_reads_no_row(tmp_path: Path, name: str) -> None:
+    plan = [look for look in looks_at_jobs(tmp_path, getattr(sql, name)) if "custom_jobs_ready" in look]
+
+    assert plan
+    assert [look for look in plan if "USING COVERING INDEX custom_jobs_ready (status=?" not in look] == []
+
+
+def looks_at_jobs(folder: Path, statement: str) -> list[str]:
+    """Return SQLite's words for each of its looks at the jobs."""
+    database = Database(str(folder / "jobs.sqlite3"))
+    values = dict.fromkeys(re.findall(r":(\w+)", statement), 0)
+    plan = database.fetch(f"EXPLAIN QUERY PLAN {statement}", values)
+    database.close()
+    return [text for *_, text in plan if "custom_jobs" in text]

@@ -196,47 +196,81 @@ def test_who_queues_waits_for_its_turn_but_no_longer_than_a_second(project: Proj
     assert len(project.jobs()) == 4
 
 
-def test_who_syncs_nothing_takes_turns_only_after_it_has_met_another_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    instant = 5.0
-    monkeypatch.setattr(clock, "monotonic", lambda: instant)
-    path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
-    Database(str(path)).close()
-    lock.unlink()
-    Database(str(path), read_only=True).close()
-    assert not lock.exists()
-    quick = Database(str(path), durability="normal")
-    assert lock.exists()
-    full = Database(str(path), durability="full")
+@contextlib.contextmanager
+def an_open_transaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Have another connection write until somebody naps; yields whether the turn was free in each nap."""
     other = sqlite3.connect(path, isolation_level=None)
-    monkeypatch.setattr(time, "sleep", lambda _: other.rollback())
+    other.execute("BEGIN IMMEDIATE")
+    was_free: list[bool] = []
+
+    def nap(_: float) -> None:
+        was_free.append(is_free(path.with_name("jobs.sqlite3.turn")))
+        other.rollback()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", nap)
+        yield was_free
+    other.close()
+
+
+def test_who_syncs_nothing_tries_without_a_turn_first(tmp_path: Path) -> None:
+    path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
+    quick, full = Database(str(path), durability="normal"), Database(str(path), durability="full")
 
     with full.transaction():
         assert not is_free(lock)
     with quick.transaction():
         assert is_free(lock)
 
-    other.execute("BEGIN IMMEDIATE")
-    with quick.transaction():
+    quick.close()
+    full.close()
+
+
+def test_who_met_another_writer_takes_turns_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
+    database = Database(str(path))
+    instant = 5.0
+    monkeypatch.setattr(clock, "monotonic", lambda: instant)
+
+    with an_open_transaction(path, monkeypatch) as was_free, database.transaction():
+        assert was_free == [False]
         assert not is_free(lock)
     assert is_free(lock)
 
     instant = 5.09
-    with quick.transaction():
+    with database.transaction():
         assert not is_free(lock)
     instant = 5.11
-    with quick.transaction():
+    with database.transaction():  # the first after that while still waits for its turn
         assert not is_free(lock)
-    with quick.transaction():
+    with database.transaction():
         assert is_free(lock)
+    database.close()
 
-    other.execute("BEGIN IMMEDIATE")
-    quick.write(sql.NOTE_RESUME, {"now": "2026-11-24 10:00:00.000000"})
-    assert is_free(lock)
-    assert quick.fetch("SELECT resumed_at FROM housekeeping") == [("2026-11-24 10:00:00.000000",)]
-    for connection in (quick, full, other):
-        connection.close()
+
+def test_a_single_write_that_met_another_one_takes_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    database = Database(str(path))
+    values = {"now": "2026-11-24 10:00:00.000000"}
+
+    with an_open_transaction(path, monkeypatch) as was_free:
+        database.write(sql.NOTE_RESUME, values)
+
+    assert was_free == [False]
+    assert is_free(tmp_path / "jobs.sqlite3.turn")
+    assert database.fetch("SELECT resumed_at FROM housekeeping") == [(values["now"],)]
+    database.close()
+
+
+def test_the_turns_file_is_made_by_whoever_may_write(tmp_path: Path) -> None:
+    path, lock = tmp_path / "jobs.sqlite3", tmp_path / "jobs.sqlite3.turn"
+    Database(str(path)).close()
+    lock.unlink()
+
+    Database(str(path), read_only=True).close()
+    assert not lock.exists()
+    Database(str(path)).close()
+    assert lock.exists()
 
 
 def test_a_database_that_can_not_be_made_leaves_nothing_open(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

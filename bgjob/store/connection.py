@@ -106,7 +106,7 @@ class Database:
         self.connection.execute("PRAGMA journal_size_limit = 4194304")
         self._log_index = files.at(f"{self.path}-shm") if journal_mode == "wal" else None
         if journal_mode == "wal" and durability == "normal" and not read_only:
-            self._turn.may_be_skipped()
+            self._turn.allow_trying_first()
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
@@ -143,7 +143,7 @@ class Database:
             return
         keeper = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, 1, 0)
-        with contextlib.suppress(OSError):  # without it we look after each job whether the log is still there
+        with contextlib.suppress(OSError):  # without it workers look once in a millisecond
             fcntl.fcntl(keeper, fcntl.F_OFD_SETLK, asked)
 
     def reopen(self) -> None:
@@ -160,11 +160,10 @@ class Database:
     def begin(self) -> None:
         """Begin a write transaction, waiting up to 30 s for other writers; raise DatabaseBusyError after that.
 
-        One that syncs nothing takes turns only after it has met another writer: nearly always there is none.
-
+        A connection that syncs nothing tries at once, and takes its turn only where that was in vain.
         IMMEDIATE always: a transaction that reads first and then writes fails at once with BUSY.
         """
-        if self._turn.is_skipped and self.begin_if_free():
+        if self._turn.tries_first and self.begin_if_free():
             return
         self._turn.take()
         self._patiently(self.connection.execute, "BEGIN IMMEDIATE")
@@ -180,18 +179,18 @@ class Database:
         waiting for other writers, StoreError when it can't be written.
         """
         try:
-            cursor = self._at_once(statement, values) if self._turn.is_skipped else None
+            cursor = self._at_once(statement, values) if self._turn.tries_first else None
             if cursor is None:
                 self._turn.take()
                 cursor = self._patiently(self.connection.execute, statement, values)
         except BaseException as error:
             self.undo(error)
             raise
-        if self._turn.is_ours:
-            self._turn.pass_on()
+        self._turn.pass_on()
         return cursor.lastrowid
 
     def _at_once(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor | None:
+        """Run a statement; None if somebody else writes just now."""
         try:
             return self.connection.execute(statement, values)
         except sqlite3.OperationalError as error:
@@ -261,10 +260,8 @@ class Database:
 
     def commit(self) -> None:
         """Commit; in DELETE journal mode readers may hold this up, so wait for them as for writers."""
-        if self._at_once("COMMIT", _NO_VALUES) is None:
-            self._patiently(self.connection.execute, "COMMIT")
-        if self._turn.is_ours:
-            self._turn.pass_on()
+        self._patiently(self.connection.execute, "COMMIT")
+        self._turn.pass_on()
 
     def rollback(self) -> None:
         """Leave no transaction open; SQLite has rolled back by itself after a full disk or an I/O error."""
@@ -338,7 +335,7 @@ def _make_file(path: str) -> None:
 
 
 class Transaction:
-    """A write transaction of a Database, as a `with` block; one after the other, so one object serves for all."""
+    """A write transaction of a Database, as a `with` block. They follow each other, so one object serves them all."""
 
     __slots__ = ("_database",)
 
@@ -372,5 +369,6 @@ class Transaction:
 _MOST_DESCRIPTORS = 256
 
 
-# Another program can store bytes that are no UTF-8; they must spoil their own row only.
+# Another program can store bytes that are no UTF-8; they must spoil their own row only. A partial, for it decodes each
+# text of each row: so no function of Python's is called for it.
 _text = functools.partial(str, encoding="utf-8", errors="surrogateescape")

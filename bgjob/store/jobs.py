@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 
     from bgjob.board import Reached
     from bgjob.job import Failure, Outcome, Postponed
-    from bgjob.store.connection import Database
+    from bgjob.store.connection import Database, Transaction
 
 # So many delayed rows become ready in one transaction: it holds the write lock for a few milliseconds only.
 PROMOTED_AT_ONCE = 1_000
 # So many are read at once: the sort of a large backlog costs the same for a few rows as for some thousands.
 READ_AT_ONCE = 10_000
-
-
-_new = tuple.__new__  # of a row as wide as the tuple; by its own name a named tuple is a function of Python's more
 
 
 class Owner(NamedTuple):
@@ -51,7 +48,6 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Work through `database`."""
         self.database = database
-        self.transaction = database.transaction  # several moves as one: committed together or not at all
         # Of a backlog too large for one read: up to when it was looked through, and the place of the last job promoted.
         # What is delayed and due by then is worse.
         self._promoted_until = ""
@@ -59,6 +55,10 @@ class JobStore:
 
     def _execute(self, statement: str, values: Mapping[str, object] | None = None) -> sqlite3.Cursor:
         return self.database.connection.execute(statement, values or {})
+
+    def transaction(self) -> Transaction:
+        """Run several moves as one: committed together or not at all."""
+        return self.database.transaction()
 
     def claim(self, owner: Owner, now: dt.datetime, *, due: dt.datetime | None = None) -> ClaimedJob | None:
         """Take the next ready job; inside a transaction. `due`: up to when delayed jobs were looked at, if not `now`.
@@ -81,8 +81,8 @@ class JobStore:
         values["runner"], values["worker"], values["workers"] = owner
         values["now"] = clock.to_text(now)
         # fetchall: a statement that is not read to its end would hold the transaction open.
-        rows = self.database.connection.execute(statement, values).fetchall()
-        return _new(ClaimedJob, rows[0]) if rows else None
+        rows = self._execute(statement, values).fetchall()
+        return ClaimedJob(*rows[0]) if rows else None
 
     def must_promote(self, now: dt.datetime) -> bool:
         """Return whether a delayed job has fallen due that could be better than the best ready one.
@@ -162,7 +162,7 @@ class JobStore:
         values = {"id": job.id, "runner": job.runner, "worker": job.worker, "now": clock.to_text(now), **more}
         if failure is not None:
             values |= {"error": failure.error, "crashed": int(failure.kind == "crashed")}
-        return self.database.connection.execute(statement, values).rowcount == 1
+        return self._execute(statement, values).rowcount == 1
 
     def _record(self, job: ClaimedJob, now: dt.datetime, outcome: Outcome, output: str) -> None:
         self._execute(
