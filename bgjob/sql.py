@@ -196,7 +196,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # What is processing stands right before what is ready, mostly on the same page: a claim and a settlement write
         # one page where two indexes would have them write two. SQLite uses a partial index where the query implies its
         # condition: `status = 'processing'` does, and so does `status = 'pending' AND (available_at IS NULL OR
-        # promoted = 1)`. `promoted` is a column so that a count reads no row. Older code asks for the index by its name.
+        # promoted = 1)`. `promoted` is a column so that a count reads no row. Older code knows the index by its name.
         "DROP INDEX custom_jobs_processing",
         "DROP INDEX custom_jobs_ready",
         """
