@@ -98,7 +98,6 @@ class LogFile:
         if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
             if seal.of(self._file) == self._seal:
                 return self._file, stat.st_size
-            self.forget()  # a job closed it, and the number may be another file's by now
         self.close()
         with contextlib.suppress(FileExistsError):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -135,11 +134,10 @@ class LogFile:
         self._end = None
 
     def close(self) -> None:
-        """Close the file; the next write opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-        self._end = None
+        """Close the file; the next write opens it again. If a job closed it, the number may be another file's by now."""
+        file, self._file, self._end = self._file, None, None
+        if file is not None and seal.of(file) == self._seal:
+            os.close(file)
 
 
 class Logs:

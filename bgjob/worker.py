@@ -6,6 +6,7 @@ transaction, so a processing row is a started job and a kill leaves at most one 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from bgjob.tally import Tally
 
 SECONDS_FOR_BOOT = 300.0
-# Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again;
-# where `keep_log` works that takes somebody who deletes it by hand.
-_LOOK_AT_WAL_EVERY = 0.001
+# Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again. Where
+# `keep_log` works that takes somebody who deletes it by hand; elsewhere we look after each job.
+_LOOK_AT_WAL_EVERY = 0.001 if hasattr(fcntl, "F_OFD_SETLK") else 0.0
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bgjob import run_background_job, run_background_jobs
+from bgjob import execution, run_background_job, run_background_jobs
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.conftest import Project
 
@@ -270,6 +274,40 @@ NO_CLASSES = {
     "nothing": "Job = None\n",
     "missing": "",
 }
+
+
+def test_a_module_is_asked_for_the_class_alone(project: Project) -> None:
+    source = """
+def __getattr__(name):
+    trace(name)
+    raise KeyError(name)
+
+class Job:
+    def execute(self):
+        trace("ran")
+"""
+
+    assert run(project, source) == ("completed", 0, 0, None)
+    assert project.trace() == ["ran"]
+
+
+def test_a_module_that_another_thread_is_just_importing_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported_slowly.py").write_text(
+        f"import pathlib, time\nhere = pathlib.Path({str(tmp_path)!r})\n(here / 'began').touch()\n"
+        "while not (here / 'go').exists():\n    time.sleep(0.05)\nclass Job:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    other = threading.Thread(target=importlib.import_module, args=["imported_slowly"])
+    other.start()
+    wait_until(lambda: (tmp_path / "began").exists())
+
+    (tmp_path / "go").touch()
+    found = execution.find_class("imported_slowly.Job")
+
+    assert found.__name__ == "Job"
+    other.join()
 
 
 def test_an_approved_name_that_leads_to_no_class_fails(project: Project) -> None:

@@ -340,22 +340,30 @@ def test_whether_the_log_was_moved_is_looked_at_once_in_a_millisecond(
     assert (tmp_path / "log").read_text() == "third\n"
 
 
-def test_a_log_that_was_closed_is_never_written_to_its_old_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moved", [False, True], ids=["at its place", "moved"])
+def test_a_log_whose_number_is_another_files_by_now_lets_that_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, moved: bool
 ) -> None:
-    monkeypatch.setattr(clock, "monotonic", lambda: 5.0)
+    instant = 5.0
+    monkeypatch.setattr(clock, "monotonic", lambda: instant)
     log = LogFile(str(tmp_path / "log"), max_size=1, files=1)
     log.write("first\n")
-    assert log._file is not None
+    number = log._file
+    assert number is not None
     stranger = os.open(tmp_path / "stranger", os.O_RDWR | os.O_CREAT)
-    os.dup2(stranger, log._file)
+    os.dup2(stranger, number)
+    if moved:
+        (tmp_path / "log").rename(tmp_path / "moved")
+        instant = 6.0
 
     log.write("second\n")
-
-    assert (tmp_path / "stranger").read_text() == ""
-    assert (tmp_path / "log").read_text() == "first\nsecond\n"
-    os.close(stranger)
+    os.write(number, b"a stranger's\n")
     log.close()
+
+    assert (tmp_path / "stranger").read_text() == "a stranger's\n"
+    assert (tmp_path / "log").read_text() == ("second\n" if moved else "first\nsecond\n")
+    os.close(stranger)
+    os.close(number)
 
 
 def test_a_log_that_is_truncated_in_place_is_written_from_its_beginning(project: Project) -> None:

@@ -143,7 +143,7 @@ class Database:
             return
         keeper = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         asked = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, 1, 0)
-        with contextlib.suppress(OSError):  # without it workers look once in a millisecond
+        with contextlib.suppress(OSError):  # without it workers look after each job
             fcntl.fcntl(keeper, fcntl.F_OFD_SETLK, asked)
 
     def reopen(self) -> None:
