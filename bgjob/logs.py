@@ -95,9 +95,13 @@ class LogFile:
             stat = os.stat(self.path)
         except FileNotFoundError:
             stat = None
-        if self._file is not None and stat is not None and (stat.st_dev, stat.st_ino) == self._identity:
-            if seal.of(self._file) == self._seal:
-                return self._file, stat.st_size
+        if (
+            self._file is not None
+            and stat is not None
+            and (stat.st_dev, stat.st_ino) == self._identity
+            and seal.of(self._file) == self._seal
+        ):
+            return self._file, stat.st_size
         self.close()
         with contextlib.suppress(FileExistsError):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -134,7 +138,7 @@ class LogFile:
         self._end = None
 
     def close(self) -> None:
-        """Close the file; the next write opens it again. If a job closed it, the number may be another file's by now."""
+        """Close the file, unless a job did and the number is another file's by now; the next write opens it again."""
         file, self._file, self._end = self._file, None, None
         if file is not None and seal.of(file) == self._seal:
             os.close(file)

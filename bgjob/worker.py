@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SECONDS_FOR_BOOT = 300.0
 # Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again. Where
-# `keep_log` works that takes somebody who deletes it by hand; elsewhere we look after each job.
+# `keep_log` works, nobody deletes it but by hand; elsewhere we look after each job.
 _LOOK_AT_WAL_EVERY = 0.001 if hasattr(fcntl, "F_OFD_SETLK") else 0.0
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 

@@ -204,7 +204,7 @@ def test_a_drained_job_is_few_statements_and_few_calls(project: Project) -> None
 
     before, after = counts(project)
     assert (after["statements"] - before["statements"]) / 11 <= 4  # begin, complete, claim, commit
-    assert (after["calls"] - before["calls"]) / 11 <= 68  # counted: 63
+    assert (after["calls"] - before["calls"]) / 11 <= 75  # counted: 71
 
 
 # How often the system is called

@@ -301,7 +301,7 @@ def test_a_module_that_another_thread_is_just_importing_is_waited_for(
     monkeypatch.syspath_prepend(tmp_path)
     other = threading.Thread(target=importlib.import_module, args=["imported_slowly"])
     other.start()
-    wait_until(lambda: (tmp_path / "began").exists())
+    wait_until((tmp_path / "began").exists)
 
     (tmp_path / "go").touch()
     found = execution.find_class("imported_slowly.Job")
