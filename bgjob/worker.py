@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from bgjob.tally import Tally
 
 SECONDS_FOR_BOOT = 300.0
-# Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again. Where
-# `keep_log` works, nobody deletes it but by hand; elsewhere we look after each job.
+# Seconds between two looks. What is committed to a log that was deleted meanwhile is lost, and its jobs run again.
+# Where `keep_log` works, nobody deletes it but by hand; elsewhere we look after each job.
 _LOOK_AT_WAL_EVERY = 0.001 if hasattr(fcntl, "F_OFD_SETLK") else 0.0
 SECONDS_TO_SETTLE = 120.0  # more than a busy database may keep us waiting
 
