@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bgjob import enqueue, run_background_jobs
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -187,3 +188,29 @@ def test_a_runner_works_on_while_its_database_is_where_it_was(project: Project) 
     wait_until(lambda: "second" in project.trace())
     tick.terminate()
     assert end_of(tick, within=10) == ""
+
+
+def test_after_a_job_that_deleted_the_write_ahead_log_another_process_goes_on(project: Project) -> None:
+    project.configure(methods="execute, lose")
+    project.write_jobs(
+        "import os, sqlite3\n"
+        "class Job:\n"
+        "    def execute(self):\n"
+        "        with open('trace', 'a') as file:\n"
+        "            file.write(f'{os.getpid()}\\n')\n"
+        "    def lose(self, path):\n"
+        "        other = sqlite3.connect(path)\n"
+        "        other.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()\n"
+        "        other.close()\n"
+        "        os.unlink(path + '-wal')\n"
+        "        os.unlink(path + '-shm')\n"
+    )
+    execute, lose = ["app.jobs.Job"], ["app.jobs.Job", "lose", [str(project.database)]]
+    run_background_jobs([execute, execute, lose, execute])
+    enqueue.disconnect()
+
+    project.tick()
+
+    first, second, third = project.trace()
+    assert first == second != third
+    assert {status for _, status in project.jobs()} == {"completed"}
