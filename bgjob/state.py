@@ -37,10 +37,9 @@ class ProcessState:
         self._path = list(sys.path)
         self._environ = os.environ
         self._environment = dict(_environment())
-        self._probes: tuple[Callable[[], object], ...] = (
-            *_PROBES,
-            partial(os.umask, _umask()),
-        )  # which sets it to what it was, too
+        # The umask can only be read by setting it. To set what it was takes one call.
+        restored_umask: Callable[[], object] = partial(os.umask, _umask())
+        self._probes = (*_PROBES, restored_umask)
         self._picture: list[object] = [*map(operator.call, self._probes)]
         self._files_of_streams = Seals(range(3))
         self._handlers = [*map(_signal.getsignal, _HANDLERS)]

@@ -16,7 +16,6 @@ from bgjob import clock, deadline, execution, process, reporting, seal
 from bgjob.child import memory_limited_to
 from bgjob.errors import StoreError
 from bgjob.job import Succeeded, TimedOut
-from bgjob.seal import Seals
 from bgjob.settlement import settle, tell
 from bgjob.slot import BOOT_FAILED, ENDED, FILES_CLOSED, IDLE, STORE_FAILED, Slot
 from bgjob.state import ProcessState
@@ -137,7 +136,7 @@ class Worker:
         files = [*store.database.descriptors(), *([self._capture.writer] if self._capture else [])]
         for file in files:
             seal.put_on(file)
-        self._files = Seals(files)
+        self._files = seal.Seals(files)
         if only is not None:
             with store.transaction():
                 job = store.claim_one(only, self._owner, clock.now())
